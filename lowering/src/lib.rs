@@ -1,0 +1,1 @@
+//! MLIR half of pamc.

@@ -1,0 +1,1 @@
+//! Machine-independent half of pamc.

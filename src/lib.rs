@@ -1,0 +1,1 @@
+//! pamc: train and run neural networks without multiplying.

@@ -1,0 +1,3 @@
+//! The `pamc` command.
+
+fn main() {}
