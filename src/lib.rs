@@ -1,1 +1,3 @@
 //! pamc: train and run neural networks without multiplying.
+
+pub mod onnx;

@@ -1,0 +1,124 @@
+"""Makes the ONNX Runtime training sets in this folder.
+
+Needs torch 2.4.1, onnx, numpy and onnxruntime-training 1.19.2 (the last release of it):
+
+    python make.py mlp_adamw
+    python make.py lm_tiny
+
+writes training_model.onnx, eval_model.onnx, optimizer_model.onnx, checkpoint and forward.onnx into
+the folder of that name. The weights are random and no seed was recorded, so a new run gives files of
+the same structure with other weights, and golden_losses.json (ONNX Runtime's own run of the
+committed files) does not belong to it.
+"""
+
+import math
+import os
+import sys
+
+import onnx
+import torch
+from onnxruntime.training import artifacts
+
+
+class Mlp(torch.nn.Module):
+    """784-128-10 with ReLU."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1 = torch.nn.Linear(784, 128)
+        self.fc2 = torch.nn.Linear(128, 10)
+
+    def forward(self, x):
+        return self.fc2(torch.relu(self.fc1(x)))
+
+
+class Attention(torch.nn.Module):
+    """Four heads; `mask` is added to the scores."""
+
+    def __init__(self, d, heads):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (torch.nn.Linear(d, d) for _ in range(4))
+        self.heads = heads
+
+    def forward(self, x, mask):
+        b, t, d = x.shape
+
+        def split(y):
+            return y.reshape(y.shape[0], y.shape[1], self.heads, d // self.heads).transpose(1, 2)
+
+        q, k, v = split(self.q(x)), split(self.k(x)), split(self.v(x))
+        scores = q @ k.transpose(-2, -1) / math.sqrt(d // self.heads) + mask
+        return self.o((torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(b, t, d))
+
+
+class Block(torch.nn.Module):
+    """Pre-norm transformer block with tanh-GELU written out."""
+
+    def __init__(self, d):
+        super().__init__()
+        self.a = Attention(d, 4)
+        self.n1, self.n2 = torch.nn.LayerNorm(d), torch.nn.LayerNorm(d)
+        self.f1, self.f2 = torch.nn.Linear(d, 4 * d), torch.nn.Linear(4 * d, d)
+
+    def forward(self, x, mask):
+        x = x + self.a(self.n1(x), mask)
+        h = self.f1(self.n2(x))
+        h = 0.5 * (h * (1.0 + torch.tanh(0.7978845608 * (h + 0.044715 * (h * (h * h))))))
+        return x + self.f2(h)
+
+
+class Lm(torch.nn.Module):
+    """Two blocks, width 64, context 32, 96 symbols; returns [batch·32, 96] logits."""
+
+    def __init__(self, symbols=96, d=64, t=32):
+        super().__init__()
+        self.te, self.pe = torch.nn.Embedding(symbols, d), torch.nn.Embedding(t, d)
+        self.bl = torch.nn.ModuleList(Block(d) for _ in range(2))
+        self.nf, self.hd = torch.nn.LayerNorm(d), torch.nn.Linear(d, symbols, bias=False)
+        self.register_buffer("mask", torch.triu(torch.full((t, t), -1e9), diagonal=1))
+        self.register_buffer("pos", torch.arange(t))
+
+    def forward(self, ids):
+        x = self.te(ids) + self.pe(self.pos)
+        for block in self.bl:
+            x = block(x, self.mask)
+        y = self.hd(self.nf(x))
+        return y.reshape(-1, y.shape[-1])
+
+
+SETS = {
+    "mlp_adamw": (Mlp, torch.zeros(2, 784), "input", {"output": {0: "batch"}}),
+    "lm_tiny": (Lm, torch.zeros(2, 32, dtype=torch.int64), "ids", {"output": {0: "rows"}}),
+}
+
+
+def main(name):
+    make, example, input_name, output_axes = SETS[name]
+    model = make()
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+    os.makedirs(folder, exist_ok=True)
+    forward = os.path.join(folder, "forward.onnx")
+    torch.onnx.export(
+        model,
+        example,
+        forward,
+        input_names=[input_name],
+        output_names=["output"],
+        dynamic_axes={input_name: {0: "batch"}, **output_axes},
+        opset_version=17,
+        training=torch.onnx.TrainingMode.TRAINING,
+        do_constant_folding=False,
+    )
+    trained = [n for n, _ in model.named_parameters()]
+    artifacts.generate_artifacts(
+        onnx.load(forward),
+        requires_grad=trained,
+        frozen_params=[n for n, _ in model.named_buffers()],
+        loss=artifacts.LossType.CrossEntropyLoss,
+        optimizer=artifacts.OptimType.AdamW,
+        artifact_directory=folder,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

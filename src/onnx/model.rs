@@ -1,0 +1,91 @@
+//! A model file, decoded but not yet translated.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::checkpoint::NamedTensor;
+use super::error::OnnxError;
+use super::proto::{GraphProto, ModelProto};
+use super::tensor::{self, Converted, Decoded};
+
+/// An ONNX model as it stands in its file.
+#[derive(Clone, Debug)]
+pub struct Model {
+    file: PathBuf,
+    proto: ModelProto,
+    graph: GraphProto,
+}
+
+impl Model {
+    /// Reads the model at `path`. External tensor data is read when it is asked for.
+    ///
+    /// # Errors
+    /// [`OnnxError::Io`]; [`OnnxError::Decode`] if the file is no ONNX model or is cut short.
+    pub fn load(path: &Path) -> Result<Self, OnnxError> {
+        let io = |source| OnnxError::Io { file: path.to_owned(), source };
+        Self::decode(fs::read(path).map_err(io)?.into(), path)
+    }
+
+    /// Decodes a model from memory; `path` is used in messages and to find external data.
+    ///
+    /// # Errors
+    /// [`OnnxError::Decode`] if the bytes are no ONNX model or are cut short.
+    pub fn decode(bytes: Bytes, path: &Path) -> Result<Self, OnnxError> {
+        let bad = |reason: String| OnnxError::Decode { file: path.to_owned(), reason };
+        let mut proto = ModelProto::decode(bytes).map_err(|e| bad(e.to_string()))?;
+        let graph = proto.graph.take().ok_or_else(|| bad("it holds no graph".to_owned()))?;
+        if proto.opset_import.is_empty() {
+            return Err(bad("it does not say which operator set it uses".to_owned()));
+        }
+        Ok(Self { file: path.to_owned(), proto, graph })
+    }
+
+    /// The file it came from.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The program that wrote it, with its version.
+    pub fn producer(&self) -> String {
+        format!("{} {}", self.proto.producer_name, self.proto.producer_version).trim().to_owned()
+    }
+
+    /// The version of operator domain `domain` the model uses (`""` is ONNX's own).
+    pub fn opset(&self, domain: &str) -> Option<i64> {
+        let canonical = |d: &str| if d == "ai.onnx" { "" } else { d }.to_owned();
+        let wanted = canonical(domain);
+        self.proto.opset_import.iter().find(|o| canonical(&o.domain) == wanted).map(|o| o.version)
+    }
+
+    /// The constants of the graph in the file's order, and which of them changed type.
+    ///
+    /// # Errors
+    /// [`OnnxError::Tensor`] for the first one that cannot be decoded.
+    pub fn initializers(&self) -> Result<(Vec<NamedTensor>, Vec<Converted>), OnnxError> {
+        let dense =
+            self.graph.initializer.iter().map(|t| (t.name.as_str(), tensor::decode(t, self.dir())));
+        let sparse = self.graph.sparse_initializer.iter().map(|s| {
+            let name = s.values.as_ref().map_or("", |v| &v.name);
+            (name, tensor::densify(s, self.dir()))
+        });
+        let mut tensors = Vec::new();
+        let mut converted = Vec::new();
+        for (name, decoded) in dense.chain(sparse) {
+            let Decoded { tensor, converted_from } = decoded.map_err(|reason| {
+                OnnxError::Tensor { file: self.file.clone(), tensor: name.to_owned(), reason }
+            })?;
+            if let Some(from) = converted_from {
+                converted.push(Converted { tensor: name.to_owned(), from });
+            }
+            tensors.push(NamedTensor { name: name.to_owned(), tensor });
+        }
+        Ok((tensors, converted))
+    }
+
+    pub(super) fn dir(&self) -> Option<&Path> {
+        self.file.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p })
+    }
+}
