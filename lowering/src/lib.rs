@@ -1,1 +1,6 @@
-//! MLIR half of pamc.
+//! MLIR half of pamc: emission, kernels, code generation and audit.
+
+pub mod codegen;
+mod error;
+
+pub use error::Error;

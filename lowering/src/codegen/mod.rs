@@ -1,0 +1,83 @@
+//! From MLIR text to machine code.
+//!
+//! [`compile`] parses a module of the dialects func, scf, arith, vector, memref, math, omp and llvm,
+//! lowers it, optimizes it with LLVM's ordinary `O3` pipeline and emits a position-independent object.
+//! [`Jit`] runs objects in this process; [`link_shared`] makes a shared library of them.
+//!
+//! Float semantics: no fast-math flag is ever set, subnormals are flushed in every public function and
+//! on every worker thread (see [`ftz`]), and LLVM is told so.
+
+pub mod ftz;
+mod jit;
+mod link;
+mod llvm;
+mod mlir;
+mod openmp;
+mod target;
+
+pub use jit::Jit;
+pub use link::link_shared;
+pub use openmp::{set_threads, threads};
+pub use target::{Arch, Target};
+
+use crate::Error;
+
+/// How to compile, and which intermediate forms to keep.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Pass memrefs of static shape as bare pointers (the C calling convention) instead of as descriptors.
+    pub bare_pointers: bool,
+    /// Flush subnormals to zero in every public function and on every worker thread.
+    pub flush_subnormals: bool,
+    /// Keep the text of the module in the LLVM dialect.
+    pub keep_lowered: bool,
+    /// Keep the optimized LLVM IR.
+    pub keep_llvm: bool,
+    /// Keep the assembly text.
+    pub keep_assembly: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bare_pointers: true,
+            flush_subnormals: true,
+            keep_lowered: false,
+            keep_llvm: false,
+            keep_assembly: false,
+        }
+    }
+}
+
+/// A compiled module.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Relocatable ELF, position independent.
+    pub bytes: Vec<u8>,
+    /// What it was compiled for.
+    pub target: Target,
+    /// The module in the LLVM dialect, if [`Options::keep_lowered`].
+    pub lowered: Option<String>,
+    /// Optimized LLVM IR, if [`Options::keep_llvm`].
+    pub llvm: Option<String>,
+    /// Assembly, if [`Options::keep_assembly`].
+    pub assembly: Option<String>,
+}
+
+/// Compiles one MLIR module. Every call has its own MLIR and LLVM context: call it from many threads.
+///
+/// A public `func.func` is exported under its name. A memref argument of static shape and identity
+/// layout is a pointer to its first element (unless [`Options::bare_pointers`] is off), an `index` is
+/// a 64-bit integer. The iterations of an `scf.parallel` are shared out over OpenMP's threads.
+///
+/// # Errors
+/// [`Error::Mlir`] with all diagnostics when the text does not parse, verify, lower or translate;
+/// [`Error::Target`] and [`Error::Llvm`] when LLVM cannot generate code.
+pub fn compile(text: &str, target: &Target, options: &Options) -> Result<Object, Error> {
+    let session = mlir::Session::new();
+    let mut module = session.parse(text)?;
+    session.lower(&mut module, target, options)?;
+    let lowered = options.keep_lowered.then(|| module.as_operation().to_string());
+    let llvm = llvm::Module::translate(&session, &module)?;
+    llvm.emit(target, options, lowered)
+}
