@@ -1,1 +1,10 @@
-//! Machine-independent half of pamc.
+//! Machine-independent half of pamc: the graph, the op table, what PAM arithmetic means, and the
+//! passes from graph to graph. Nothing here knows MLIR or LLVM.
+
+pub mod arith;
+pub mod build;
+pub mod interpret;
+pub mod ir;
+pub mod ops;
+pub mod program;
+pub mod reference;

@@ -1,0 +1,13 @@
+//! The typed tensor graph: types, values, nodes, text form, verifier.
+
+mod graph;
+mod tensor;
+mod text;
+mod types;
+mod verify;
+
+pub use graph::{Graph, GraphError, Input, InputKind, Node, NodeId, Origin, Region, Step};
+pub use tensor::{Array, Element, Tensor};
+pub use text::{Dims, TextError, parse, parse_value, print_tensor};
+pub use types::{Attr, Attrs, DType, TensorType};
+pub use verify::{VerifyError, verify};

@@ -1,0 +1,61 @@
+//! PAM terms with a derivative of their own, expanded after differentiation.
+
+use crate::arith::{Arith, BiasCorrection, Constants, Recipe};
+use crate::build::Cx;
+use crate::ir::NodeId;
+use crate::ops::shape::float;
+use crate::ops::{AttrSpec, Kind, LowerFn, Op, Site, flag};
+
+/// Build with constants applied as the composite's `shifts` attribute says.
+fn in_recipe(cx: &mut Cx<'_>, site: Site<'_>, f: impl FnOnce(&mut Cx<'_>) -> NodeId) -> NodeId {
+    let constants = if site.attrs.flag("shifts") { Constants::PowersOfTwo } else { Constants::Mul };
+    let outer = cx.arith;
+    cx.arith = Arith::Pam(Recipe { constants, bias_correction: BiasCorrection::Response });
+    let out = f(cx);
+    cx.arith = outer;
+    out
+}
+
+fn exp(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
+    in_recipe(cx, site, |cx| {
+        let z = cx.times_log2e(site.inputs[0]);
+        cx.exp2(z)
+    })
+}
+
+fn log(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
+    in_recipe(cx, site, |cx| {
+        let l = cx.log2(site.inputs[0]);
+        cx.over_log2e(l)
+    })
+}
+
+const SHIFTS: &[AttrSpec] = &[flag("shifts", true)];
+
+const fn composite(name: &'static str, lower: LowerFn, doc: &'static str) -> Op {
+    Op {
+        name,
+        args: &["x"],
+        attrs: SHIFTS,
+        doc,
+        kind: Kind::Composite,
+        shape: float,
+        lower: Some(lower),
+        cost: 16,
+        ..Op::BLANK
+    }
+}
+
+/// Rows.
+pub static ROWS: &[Op] = &[
+    composite(
+        "pam.exp",
+        exp,
+        "paexp: pam.exp2(x · log₂e); `shifts` applies the constant as signed powers of two, else by ⊙.",
+    ),
+    composite(
+        "pam.log",
+        log,
+        "palog: pam.log2(x) ÷ log₂e; `shifts` applies the constant as signed powers of two, else by ⊘.",
+    ),
+];
