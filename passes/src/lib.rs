@@ -8,3 +8,4 @@ pub mod ir;
 pub mod ops;
 pub mod program;
 pub mod reference;
+pub mod testing;
