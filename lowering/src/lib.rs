@@ -1,6 +1,7 @@
 //! MLIR half of pamc: emission, kernels, code generation and audit.
 
 pub mod codegen;
+pub mod emit;
 mod error;
 
 pub use error::Error;

@@ -43,7 +43,6 @@ fn lowering_pipeline(options: &Options) -> String {
         "convert-vector-to-llvm",
         "convert-math-to-llvm",
         "convert-math-to-libm",
-        "arith-expand",
         "convert-arith-to-llvm",
         "convert-index-to-llvm",
         "finalize-memref-to-llvm",

@@ -33,7 +33,6 @@ const ARM_TRIPLE: &str = "aarch64-unknown-linux-gnu";
 
 /// Accepted name, LLVM processor name, family, vector width in bits.
 const NAMED: &[(&str, &str, Arch, usize)] = &[
-    ("x86-64", "x86-64", Arch::X86_64, 128),
     ("x86-64-v2", "x86-64-v2", Arch::X86_64, 128),
     ("x86-64-v3", "x86-64-v3", Arch::X86_64, 256),
     ("x86-64-v4", "x86-64-v4", Arch::X86_64, 512),
