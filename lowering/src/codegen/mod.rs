@@ -17,6 +17,7 @@ mod target;
 
 pub use jit::Jit;
 pub use link::link_shared;
+pub(crate) use llvm::initialize;
 pub use openmp::{set_threads, threads};
 pub use target::{Arch, Target};
 

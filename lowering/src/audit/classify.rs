@@ -1,0 +1,297 @@
+//! Which instructions and library functions multiply.
+
+use crate::codegen::Arch;
+use serde::Serialize;
+
+/// A kind of finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Float multiply.
+    Multiply,
+    /// Float divide.
+    Divide,
+    /// Fused multiply-add, of any signs.
+    FusedMultiplyAdd,
+    /// Float square root.
+    SquareRoot,
+    /// Approximate reciprocal, reciprocal root or exponential.
+    Approximation,
+    /// Dot and matrix products.
+    DotProduct,
+    /// Integer multiply on vectors: tensor data, not addresses.
+    VectorIntegerMultiply,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 7] = [
+        Kind::Multiply,
+        Kind::Divide,
+        Kind::FusedMultiplyAdd,
+        Kind::SquareRoot,
+        Kind::Approximation,
+        Kind::DotProduct,
+        Kind::VectorIntegerMultiply,
+    ];
+
+    /// In words, plural.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Multiply => "float multiplies",
+            Kind::Divide => "float divides",
+            Kind::FusedMultiplyAdd => "fused multiply-adds",
+            Kind::SquareRoot => "square roots",
+            Kind::Approximation => "reciprocal approximations",
+            Kind::DotProduct => "dot products",
+            Kind::VectorIntegerMultiply => "vector integer multiplies",
+        }
+    }
+}
+
+/// What an instruction is to the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A scalar integer multiply or divide.
+    ScalarInteger,
+    /// A finding.
+    Finding(Kind),
+    /// Anything else.
+    Other,
+}
+
+/// Instruction prefixes that LLVM prints as words of their own.
+const PREFIXES: &[&str] =
+    &["lock", "rep", "repne", "notrack", "data16", "rex64", "{evex}", "{vex}"];
+
+/// Mnemonic and operands of a line of disassembly.
+pub(super) fn split(text: &str) -> (&str, &str) {
+    let mut rest = text.trim();
+    loop {
+        let (word, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let tail = tail.trim_start();
+        if tail.is_empty() || !PREFIXES.contains(&word) {
+            return (word, tail);
+        }
+        rest = tail;
+    }
+}
+
+/// Classifies one line of disassembly.
+pub(super) fn classify(arch: Arch, text: &str) -> Class {
+    let (mnemonic, operands) = split(text);
+    match arch {
+        Arch::X86_64 => x86(mnemonic),
+        Arch::Aarch64 => aarch64(mnemonic, operands),
+    }
+}
+
+/// Beginnings of x86 mnemonics without the `v` of AVX, in AT&T's spelling; the first match counts.
+const X86: &[(Kind, &[&str])] = &[
+    (
+        Kind::FusedMultiplyAdd,
+        &["fmadd", "fmsub", "fnmadd", "fnmsub", "4fmadd", "4fnmadd", "fcmadd"],
+    ),
+    (Kind::Multiply, &["fmul", "fimul", "fcmul", "mulnepbf16", "mulbf16", "scalef"]),
+    (Kind::Divide, &["fdiv", "fidiv", "divnepbf16", "divbf16"]),
+    (Kind::SquareRoot, &["sqrt", "fsqrt"]),
+    (
+        Kind::Approximation,
+        &["rcp", "rsqrt", "exp2", "f2xm1", "fyl2x", "fsin", "fcos", "fptan", "fpatan", "fscale"],
+    ),
+    (Kind::DotProduct, &["dpps", "dppd", "dpb", "dpph", "pdp", "tdp", "tcmm", "tmm"]),
+    (Kind::VectorIntegerMultiply, &["pmul", "pmadd", "pclmul", "gf2p8mul"]),
+];
+
+/// Element suffixes of SSE and AVX float instructions.
+const X86_FLOATS: &[&str] = &["ss", "sd", "ps", "pd", "sh", "ph"];
+
+fn x86(mnemonic: &str) -> Class {
+    let base = mnemonic.strip_prefix('v').unwrap_or(mnemonic);
+    // A shift of bit fields, for all its name.
+    if base.starts_with("pmultishift") {
+        return Class::Other;
+    }
+    let float = |stem: &str| base.strip_prefix(stem).is_some_and(|s| X86_FLOATS.contains(&s));
+    if float("mul") {
+        return Class::Finding(Kind::Multiply);
+    }
+    if float("div") {
+        return Class::Finding(Kind::Divide);
+    }
+    for (kind, stems) in X86 {
+        if stems.iter().any(|stem| base.starts_with(stem)) {
+            return Class::Finding(*kind);
+        }
+    }
+    let integer = ["mul", "imul", "div", "idiv"].iter().any(|stem| base.starts_with(stem));
+    if integer { Class::ScalarInteger } else { Class::Other }
+}
+
+/// Beginnings of AArch64 mnemonics that are findings whatever their operands.
+const AARCH64: &[(Kind, &[&str])] = &[
+    (
+        Kind::FusedMultiplyAdd,
+        &["fmadd", "fmsub", "fnmadd", "fnmsub", "fmla", "fmls", "fnmla", "fnmls", "fmad", "fmsb"],
+    ),
+    (
+        Kind::FusedMultiplyAdd,
+        &["fnmad", "fnmsb", "fcmla", "bfmla", "bfmls", "ftmad", "bfmopa", "fmopa", "fmops"],
+    ),
+    (Kind::Multiply, &["fmul", "fnmul", "bfmul", "ftsmul", "famul"]),
+    (Kind::Divide, &["fdiv"]),
+    (Kind::SquareRoot, &["fsqrt"]),
+    (Kind::Approximation, &["frecp", "frsqrt", "urecpe", "ursqrte", "fexpa", "fscale"]),
+    (
+        Kind::DotProduct,
+        &["bfdot", "bfvdot", "fdot", "fvdot", "sdot", "udot", "usdot", "sudot", "bfmmla", "fmmla"],
+    ),
+    (Kind::DotProduct, &["smmla", "ummla", "usmmla", "cdot"]),
+    (Kind::VectorIntegerMultiply, &["pmul", "sqdmul", "sqrdmul", "sqdml", "sqrdml", "cmla"]),
+];
+
+/// Integer mnemonics that multiply or divide in general or in vector registers.
+const AARCH64_INTEGER: &[&str] = &[
+    "mul", "madd", "msub", "mneg", "smul", "umul", "smadd", "smsub", "umadd", "umsub", "smneg",
+    "umneg", "sdiv", "udiv", "mla", "mls", "smlal", "smlsl", "umlal", "umlsl", "mad", "msb",
+];
+
+fn aarch64(mnemonic: &str, operands: &str) -> Class {
+    for (kind, stems) in AARCH64 {
+        if stems.iter().any(|stem| mnemonic.starts_with(stem)) {
+            return Class::Finding(*kind);
+        }
+    }
+    if !AARCH64_INTEGER.iter().any(|stem| mnemonic.starts_with(stem)) {
+        return Class::Other;
+    }
+    match operands.chars().next() {
+        Some('v' | 'z' | 'q' | 'd' | 's') if !operands.starts_with("sp") => {
+            Class::Finding(Kind::VectorIntegerMultiply)
+        }
+        _ => Class::ScalarInteger,
+    }
+}
+
+/// Functions of libm that compute products, quotients, roots or transcendentals, without the suffix of
+/// their type. Rounding (`floor`, `rint`, …) and bit operations (`fabs`, `copysign`) are none of these.
+const LIBM: &[&str] = &[
+    "exp",
+    "exp2",
+    "exp10",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "pow",
+    "sqrt",
+    "cbrt",
+    "hypot",
+    "fma",
+    "sin",
+    "cos",
+    "tan",
+    "sincos",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "erf",
+    "erfc",
+    "tgamma",
+    "lgamma",
+    "fmod",
+    "remainder",
+    "ldexp",
+    "scalbn",
+    "scalbln",
+];
+
+/// Compiler support routines and vector math libraries, by their beginnings.
+const ROUTINES: &[&str] = &[
+    "__mulsf", "__muldf", "__multf", "__mulxf", "__mulhf", "__divsf", "__divdf", "__divtf",
+    "__divxf", "__powi", "__mulsc", "__muldc", "__divsc", "__divdc", "_ZGV", "__svml", "amd_vr",
+    "Sleef_",
+];
+
+/// Whether an undefined symbol computes what compiled code must not.
+pub(super) fn is_arithmetic_call(name: &str) -> bool {
+    let name = name.split('@').next().unwrap_or(name);
+    let typeless = name.strip_suffix(['f', 'l']).unwrap_or(name);
+    LIBM.contains(&name)
+        || LIBM.contains(&typeless)
+        || ROUTINES.iter().any(|stem| name.starts_with(stem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Class::{Finding, Other, ScalarInteger};
+
+    #[test]
+    fn x86_mnemonics() {
+        for (text, class) in [
+            ("mulss %xmm0, %xmm1", Finding(Kind::Multiply)),
+            ("vmulps %zmm0, %zmm1, %zmm2", Finding(Kind::Multiply)),
+            ("fmuls (%rax)", Finding(Kind::Multiply)),
+            ("vdivpd %ymm0, %ymm1, %ymm2", Finding(Kind::Divide)),
+            ("fdivrp %st, %st(1)", Finding(Kind::Divide)),
+            ("vfnmadd231ss %xmm0, %xmm1, %xmm2", Finding(Kind::FusedMultiplyAdd)),
+            ("vrsqrt14ps %zmm0, %zmm1", Finding(Kind::Approximation)),
+            ("rcpss %xmm0, %xmm1", Finding(Kind::Approximation)),
+            ("vsqrtsd %xmm0, %xmm1, %xmm2", Finding(Kind::SquareRoot)),
+            ("vpmulld %zmm0, %zmm1, %zmm2", Finding(Kind::VectorIntegerMultiply)),
+            ("vpmuludq %zmm0, %zmm1, %zmm2", Finding(Kind::VectorIntegerMultiply)),
+            ("vdpbf16ps %zmm0, %zmm1, %zmm2", Finding(Kind::DotProduct)),
+            ("imulq $12, %rax, %rax", ScalarInteger),
+            ("lock mulq %rcx", ScalarInteger),
+            ("mulxq %rax, %rcx, %rdx", ScalarInteger),
+            ("divl %ecx", ScalarInteger),
+            ("vaddps %zmm0, %zmm1, %zmm2", Other),
+            ("vpmultishiftqb %zmm0, %zmm1, %zmm2", Other),
+            ("vpaddd %zmm0, %zmm1, %zmm2", Other),
+        ] {
+            assert_eq!(classify(Arch::X86_64, text), class, "{text}");
+        }
+    }
+
+    #[test]
+    fn aarch64_mnemonics() {
+        for (text, class) in [
+            ("fmul v0.4s, v1.4s, v2.4s", Finding(Kind::Multiply)),
+            ("fmla v0.4s, v1.4s, v2.4s", Finding(Kind::FusedMultiplyAdd)),
+            ("fnmsub s0, s1, s2, s3", Finding(Kind::FusedMultiplyAdd)),
+            ("fdiv s0, s1, s2", Finding(Kind::Divide)),
+            ("fsqrt d0, d1", Finding(Kind::SquareRoot)),
+            ("frecpe v0.4s, v1.4s", Finding(Kind::Approximation)),
+            ("mul v0.4s, v1.4s, v2.4s", Finding(Kind::VectorIntegerMultiply)),
+            ("umull v0.2d, v1.2s, v2.2s", Finding(Kind::VectorIntegerMultiply)),
+            ("madd x0, x1, x2, x3", ScalarInteger),
+            ("mul w0, w1, w2", ScalarInteger),
+            ("fadd v0.4s, v1.4s, v2.4s", Other),
+            ("fmax s0, s1, s2", Other),
+            ("fminnm s0, s1, s2", Other),
+        ] {
+            assert_eq!(classify(Arch::Aarch64, text), class, "{text}");
+        }
+    }
+
+    #[test]
+    fn library_calls() {
+        for name in
+            ["expf", "pow", "fmaf", "tanhf", "__mulsf3", "_ZGVbN4v_expf", "sqrtl@GLIBC_2.2.5"]
+        {
+            assert!(is_arithmetic_call(name), "{name}");
+        }
+        for name in ["floorf", "roundevenf", "malloc", "memcpy", "__kmpc_fork_call", "fabsf"] {
+            assert!(!is_arithmetic_call(name), "{name}");
+        }
+    }
+}
