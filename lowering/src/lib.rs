@@ -4,5 +4,6 @@ pub mod audit;
 pub mod codegen;
 pub mod emit;
 mod error;
+pub mod kernels;
 
 pub use error::Error;

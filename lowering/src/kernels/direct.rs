@@ -1,0 +1,91 @@
+//! Tiny contractions: no packing, one element at a time, right on every input.
+
+use super::driver::{Pointers, batch_offset};
+use super::plan::{Plan, SlopeOf};
+use super::product::{Parts, fraction, full_product, full_slope};
+use super::text::{Lanes, Text, Val};
+use super::{Arith, CHUNK, Kind, Operand};
+
+const ONE: Lanes = Lanes(1);
+
+/// Writes the body of a contraction function that loops over all output elements.
+pub(super) fn body(t: &mut Text, plan: &Plan, operands: &Pointers) {
+    let spec = &plan.spec;
+    if plan.batch() == 0 {
+        return;
+    }
+    t.each(plan.parallel, plan.batch() as i64, |t, element| {
+        let base = |t: &mut Text, pointer: &str, operand: &Operand| {
+            let offset = batch_offset(t, plan, operand, element);
+            t.at(pointer, &offset)
+        };
+        let a = base(t, &operands.left, &spec.a);
+        let b = base(t, &operands.right, &spec.b);
+        let out = base(t, &operands.out, &spec.out);
+        let at = match (&operands.at, &spec.kind) {
+            (Some(pointer), Kind::Slope { at }) => Some((base(t, pointer, at), at)),
+            _ => None,
+        };
+        let [m, n] = [spec.m, spec.n].map(|x| t.i64(x as i64));
+        t.loop_to(&m, 1, |t, row| {
+            t.loop_to(&n, 1, |t, column| {
+                let fraction = at.as_ref().map(|(pointer, operand)| {
+                    let p = cell(t, plan, pointer, operand, [row, column]);
+                    let x = t.load(&p, "i32");
+                    fraction(t, &x, ONE)
+                });
+                let total = sum(t, plan, [&a, &b], [row, column], fraction.as_deref());
+                let p = cell(t, plan, &out, &spec.out, [row, column]);
+                t.store(&total, &p, "f32");
+            });
+        });
+    });
+}
+
+fn cell(t: &mut Text, plan: &Plan, base: &str, operand: &Operand, at: [&str; 2]) -> Val {
+    let rank = plan.spec.batch.len();
+    let row = t.i64_op("muli", at[0], operand.strides[rank]);
+    let column = t.i64_op("muli", at[1], operand.strides[rank + 1]);
+    let index = t.bin("addi", &row, &column, "i64");
+    t.at(base, &index)
+}
+
+fn sum(
+    t: &mut Text,
+    plan: &Plan,
+    [a, b]: [&str; 2],
+    [row, column]: [&str; 2],
+    fraction: Option<&str>,
+) -> Val {
+    let spec = &plan.spec;
+    let float = ONE.float();
+    let zero = t.zero(ONE);
+    let [none, depth] = [0, spec.k as i64].map(|v| t.i64(v));
+    let start = [(zero.clone(), float.clone())];
+    let chunk = CHUNK as i64;
+    let total = t.loop_with([&none, &depth], chunk, &start, |t, first, total| {
+        let end = t.i64_op("addi", first, chunk);
+        let end = t.bin("minsi", &end, &depth, "i64");
+        let part = t.loop_with([first, &end], 1, &start, |t, k, part| {
+            let p = cell(t, plan, a, &spec.a, [row, k]);
+            let x = t.load(&p, "i32");
+            let p = cell(t, plan, b, &spec.b, [k, column]);
+            let y = t.load(&p, "i32");
+            if spec.arith == Arith::Float {
+                let [x, y] = [x, y].map(|v| t.as_float(&v, ONE));
+                return vec![t.def(&format!("math.fma {x}, {y}, {} : f32", part[0]))];
+            }
+            let (x, y) = match (plan.slope_of, fraction) {
+                (Some(SlopeOf::Left), Some(f)) => (full_slope(t, f, &x, ONE), y),
+                (Some(SlopeOf::Right), Some(f)) => (x, full_slope(t, f, &y, ONE)),
+                _ => (x, y),
+            };
+            let [x, y] = [x, y].map(|v| Parts::of(t, &v, ONE));
+            let term = full_product(t, &x, &y, ONE);
+            let term = t.as_float(&term, ONE);
+            vec![t.bin("addf", &part[0], &term, &float)]
+        });
+        vec![t.bin("addf", &total[0], &part[0], &float)]
+    });
+    total[0].clone()
+}

@@ -1,0 +1,449 @@
+//! The contraction function: packs panels, walks cache blocks, calls the inner kernels.
+
+use std::collections::BTreeMap;
+
+use super::micro::{Micro, Version};
+use super::pack::PACK_TYPES;
+use super::plan::{Packed, Plan};
+use super::select::{choose, load_range, slope_sides, versions};
+use super::text::{Lanes, Text, Val};
+use super::{Arith, CHUNK, Operand, direct};
+
+const POINTER: &str = "!llvm.ptr";
+
+/// The functions of one contraction; inner functions that others may share go to `shared`.
+pub(super) fn emit(name: &str, plan: &Plan, shared: &mut BTreeMap<String, String>) -> String {
+    let mut t = Text::default();
+    let driver = Driver { name, plan };
+    if plan.direct {
+        t.func(name, true, &driver.parameters(), |t| {
+            let operands = driver.pointers(t);
+            direct::body(t, plan, &operands);
+        });
+        return t.into_string();
+    }
+    for packed in driver.packed().into_iter().map(|(_, p)| p) {
+        shared.entry(packed.pack.name()).or_insert_with(|| packed.pack.emit());
+    }
+    for version in driver.versions() {
+        let micro = plan.micro(version);
+        shared.entry(micro.name()).or_insert_with(|| micro.emit());
+    }
+    for (which, packed) in driver.packed() {
+        driver.pack_function(&mut t, which, packed);
+    }
+    driver.block_function(&mut t);
+    if plan.over_batch {
+        driver.element_function(&mut t);
+    }
+    t.func(name, true, &driver.parameters(), |t| driver.body(t));
+    t.into_string()
+}
+
+struct Driver<'a> {
+    name: &'a str,
+    plan: &'a Plan,
+}
+
+/// Pointers to the canonical operands' first elements.
+pub(super) struct Pointers {
+    pub left: Val,
+    pub right: Val,
+    pub at: Option<Val>,
+    pub out: Val,
+    scratch: Val,
+}
+
+impl Pointers {
+    fn named(with_at: bool) -> Self {
+        let [left, right, out, scratch] = ["%left", "%right", "%out", "%scratch"].map(String::from);
+        Self { left, right, at: with_at.then(|| "%at".into()), out, scratch }
+    }
+
+    fn list(&self) -> Vec<&str> {
+        let mut list =
+            [&self.left, &self.right, &self.out, &self.scratch].map(String::as_str).to_vec();
+        list.extend(self.at.as_deref());
+        list
+    }
+}
+
+impl Driver<'_> {
+    fn versions(&self) -> Vec<Version> {
+        match self.plan.spec.arith {
+            Arith::Float => vec![Version::Fused],
+            Arith::Pam => versions(self.plan.slope_of.is_some()).to_vec(),
+        }
+    }
+
+    fn packed(&self) -> Vec<(&'static str, &Packed)> {
+        let mut list = vec![("a", &self.plan.left), ("b", &self.plan.right)];
+        list.extend(self.plan.at.as_ref().map(|p| ("at", p)));
+        list
+    }
+
+    fn parameters(&self) -> Vec<(String, String)> {
+        let lens = self.plan.parameters.iter().copied().chain([self.plan.scratch_len()]);
+        lens.enumerate()
+            .map(|(i, len)| (format!("%arg{i}"), format!("memref<{len}xf32>")))
+            .collect()
+    }
+
+    fn pointers(&self, t: &mut Text) -> Pointers {
+        let mut list: Vec<Val> = self
+            .parameters()
+            .iter()
+            .map(|(v, ty)| {
+                let index =
+                    t.def(&format!("memref.extract_aligned_pointer_as_index {v} : {ty} -> index"));
+                let address = t.def(&format!("arith.index_cast {index} : index to i64"));
+                t.def(&format!("llvm.inttoptr {address} : i64 to !llvm.ptr"))
+            })
+            .collect();
+        if self.plan.swapped {
+            list.swap(0, 1);
+        }
+        let spec = &self.plan.spec;
+        let mut rest = list.split_off(2).into_iter();
+        let mut view = |p: &str, operand: &Operand| t.at_const(p, operand.offset);
+        let left = view(&list[0], &spec.a);
+        let right = view(&list[1], &spec.b);
+        let at = match &spec.kind {
+            super::Kind::Product => None,
+            super::Kind::Slope { at } => rest.next().map(|p| view(&p, at)),
+        };
+        let out = rest.next().map(|p| view(&p, &spec.out)).unwrap_or_default();
+        Pointers { left, right, at, out, scratch: rest.next().unwrap_or_default() }
+    }
+
+    fn helper(&self, what: &str) -> String {
+        format!("{}_{what}", self.name)
+    }
+
+    /// `name_pack_x(source, panels, facts, task)`: packs panel `task mod panels` of chunk `task / panels`.
+    fn pack_function(&self, t: &mut Text, which: &str, packed: &Packed) {
+        let args = [("%src", POINTER), ("%panels", POINTER), ("%facts", POINTER), ("%task", "i64")]
+            .map(|(n, ty)| (n.to_string(), ty.to_string()));
+        t.func(&self.helper(&format!("pack_{which}")), false, &args, |t| {
+            let panels = packed.panels as i64;
+            let width = packed.pack.width as i64;
+            let chunk = t.i64_op("divui", "%task", panels);
+            let panel = t.i64_op("remui", "%task", panels);
+            let first = t.i64_op("muli", &panel, width);
+            let extent = t.i64(packed.extent as i64);
+            let left = t.bin("subi", &extent, &first, "i64");
+            let width = t.i64(width);
+            let valid = t.bin("minsi", &left, &width, "i64");
+            let depth =
+                if which == "at" { t.i64(self.plan.spec.m as i64) } else { self.depth(t, &chunk) };
+            let (sw, sk) = packed.strides;
+            let [across, down] =
+                [t.i64_op("muli", &first, sw), t.i64_op("muli", &chunk, sk * CHUNK as i64)];
+            let from = t.bin("addi", &across, &down, "i64");
+            let from = t.at("%src", &from);
+            let to = t.i64_op("muli", "%task", packed.slot as i64);
+            let to = t.at("%panels", &to);
+            let facts = t.i64_op("muli", "%task", 4);
+            let facts = t.at("%facts", &facts);
+            let [sw, sk] = [sw, sk].map(|s| t.i64(s));
+            let values = [&from, &valid, &depth, &sw, &sk, &to, &facts].map(String::as_str);
+            t.call(&packed.pack.name(), &values, &PACK_TYPES);
+        });
+    }
+
+    /// Terms in a chunk.
+    fn depth(&self, t: &mut Text, chunk: &str) -> Val {
+        let done = t.i64_op("muli", chunk, CHUNK as i64);
+        let k = t.i64(self.plan.spec.k as i64);
+        let left = t.bin("subi", &k, &done, "i64");
+        let full = t.i64(CHUNK as i64);
+        t.bin("minsi", &left, &full, "i64")
+    }
+
+    fn block_arguments(&self) -> Vec<(String, String)> {
+        let mut names = vec!["%a", "%a_facts", "%b", "%b_facts", "%out"];
+        names.extend(self.plan.at.map(|_| "%at"));
+        let mut args: Vec<_> = names.iter().map(|n| (n.to_string(), POINTER.to_string())).collect();
+        args.push(("%task".into(), "i64".into()));
+        args
+    }
+
+    fn blocks(&self) -> (i64, i64) {
+        let (down, across) = self.plan.block;
+        let plan = self.plan;
+        (plan.left.panels.div_ceil(down) as i64, plan.right.panels.div_ceil(across) as i64)
+    }
+
+    /// `name_block(…, task)`: one cache block of the output, all of k.
+    fn block_function(&self, t: &mut Text) {
+        let plan = self.plan;
+        t.func(&self.helper("block"), false, &self.block_arguments(), |t| {
+            let across = self.blocks().1;
+            let block_row = t.i64_op("divui", "%task", across);
+            let block_column = t.i64_op("remui", "%task", across);
+            let rows = range(t, &block_row, plan.block.0, plan.left.panels);
+            let columns = range(t, &block_column, plan.block.1, plan.right.panels);
+            let size = t.i64((plan.tile.rows * plan.tile.columns()) as i64);
+            let spare = t.def(&format!(
+                "llvm.alloca {size} x f32 {{alignment = 64 : i64}} : (i64) -> !llvm.ptr"
+            ));
+            let chunks = t.i64(plan.chunks() as i64);
+            t.loop_to(&chunks, 1, |t, chunk| {
+                let depth = self.depth(t, chunk);
+                t.loop_with([&columns[0], &columns[1]], 1, &[], |t, column, _| {
+                    let (b, b_facts) = slot(t, &plan.right, ["%b", "%b_facts"], chunk, column);
+                    t.loop_with([&rows[0], &rows[1]], 1, &[], |t, row, _| {
+                        let (a, a_facts) = slot(t, &plan.left, ["%a", "%a_facts"], chunk, row);
+                        let panels = [[a, a_facts], [b.clone(), b_facts.clone()]];
+                        self.tile(t, &panels, [chunk, &depth, row, column], &spare);
+                        Vec::new()
+                    });
+                    Vec::new()
+                });
+            });
+        });
+    }
+
+    /// One tile and chunk. Tiles that do not lie whole and contiguous in the output go through `spare`.
+    fn tile(
+        &self,
+        t: &mut Text,
+        [[a, a_facts], [b, b_facts]]: &[[Val; 2]; 2],
+        [chunk, depth, row, column]: [&str; 4],
+        spare: &str,
+    ) {
+        let plan = self.plan;
+        let rank = plan.spec.batch.len();
+        let (row_stride, column_stride) =
+            (plan.spec.out.strides[rank], plan.spec.out.strides[rank + 1]);
+        let zero = t.i64(0);
+        let first = t.def(&format!("arith.cmpi eq, {chunk}, {zero} : i64"));
+        let top = t.i64_op("muli", row, plan.tile.rows as i64);
+        let start = t.i64_op("muli", column, plan.tile.columns() as i64);
+        let height = valid(t, &top, plan.spec.m, plan.tile.rows);
+        let width = valid(t, &start, plan.spec.n, plan.tile.columns());
+        let down = t.i64_op("muli", &top, row_stride);
+        let along = t.i64_op("muli", &start, column_stride);
+        let at = t.bin("addi", &down, &along, "i64");
+        let out = t.at("%out", &at);
+        let area = t.bin("muli", &height, &width, "i64");
+        let whole = t.i64((plan.tile.rows * plan.tile.columns()) as i64);
+        let mut inside = t.def(&format!("arith.cmpi eq, {area}, {whole} : i64"));
+        if column_stride != 1 {
+            let never = t.i64(-1);
+            inside = t.def(&format!("arith.cmpi eq, {area}, {never} : i64"));
+        }
+        let types = [POINTER.to_string(), "i64".to_string()];
+        let copy = Copy { out: &out, spare, strides: (row_stride, column_stride), plan };
+        let target = t.branch(
+            &inside,
+            &types,
+            |t| vec![out.clone(), t.i64(row_stride)],
+            |t| {
+                t.branch(&first, &[], |_| Vec::new(), |t| copy.emit(t, &height, &width, false));
+                vec![spare.to_string(), t.i64(plan.tile.columns() as i64)]
+            },
+        );
+        let mut args: Vec<Val> =
+            vec![a.clone(), b.clone(), depth.into(), target[0].clone(), target[1].clone(), first];
+        if let Some(at) = &plan.at {
+            let p = t.i64_op("muli", column, at.slot as i64);
+            let q = t.i64_op("muli", &top, plan.tile.columns() as i64);
+            let p = t.bin("addi", &p, &q, "i64");
+            args.push(t.at("%at", &p));
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.call_version(t, &args, a_facts, b_facts);
+        t.branch(&inside, &[], |_| Vec::new(), |t| copy.emit(t, &height, &width, true));
+    }
+
+    fn call_version(&self, t: &mut Text, args: &[&str], a_facts: &str, b_facts: &str) {
+        let versions = self.versions();
+        let micros: Vec<Micro> = versions.iter().map(|&v| self.plan.micro(v)).collect();
+        let types = micros[0].types();
+        if let [only] = micros.as_slice() {
+            return t.call(&only.name(), args, &types);
+        }
+        let [left, right] = slope_sides(self.plan.slope_of);
+        let left = load_range(t, a_facts, left);
+        let right = load_range(t, b_facts, right);
+        let choice = choose(t, &left, &right);
+        t.switch(&choice, micros.len(), |t, i| t.call(&micros[i].name(), args, &types));
+    }
+
+    fn body(&self, t: &mut Text) {
+        let plan = self.plan;
+        let operands = self.pointers(t);
+        let zero = t.i64(0);
+        for (which, packed) in self.packed().into_iter().filter(|(_, p)| p.copy == 0) {
+            self.pack(t, which, packed, &operands, [&zero, &zero], plan.parallel);
+        }
+        let batch = plan.batch() as i64;
+        if !plan.over_batch {
+            return t.each(false, batch, |t, element| {
+                self.element(t, &operands, [element, &zero], plan.parallel);
+            });
+        }
+        let group = plan.group as i64;
+        let whole = batch / group;
+        t.each(false, whole, |t, number| {
+            let start = t.i64_op("muli", number, group);
+            t.each(plan.parallel, group, |t, copy| {
+                let element = t.bin("addi", &start, copy, "i64");
+                self.call_element(t, &operands, &element, copy);
+            });
+        });
+        t.each(plan.parallel, batch % group, |t, copy| {
+            let element = t.i64_op("addi", copy, whole * group);
+            self.call_element(t, &operands, &element, copy);
+        });
+    }
+
+    /// `name_element(operands…, element, copy)`: all of one batch element, on one thread.
+    fn element_function(&self, t: &mut Text) {
+        let operands = Pointers::named(self.plan.at.is_some());
+        let mut args: Vec<_> =
+            operands.list().into_iter().map(|p| (p.to_string(), POINTER.to_string())).collect();
+        args.extend(["%element", "%copy"].map(|n| (n.to_string(), "i64".to_string())));
+        t.func(&self.helper("element"), false, &args, |t| {
+            self.element(t, &operands, ["%element", "%copy"], false);
+        });
+    }
+
+    fn call_element(&self, t: &mut Text, operands: &Pointers, element: &str, copy: &str) {
+        let args: Vec<&str> = operands.list().into_iter().chain([element, copy]).collect();
+        let types: Vec<&str> = (0..args.len() - 2).map(|_| POINTER).chain(["i64", "i64"]).collect();
+        t.call(&self.helper("element"), &args, &types);
+    }
+
+    /// One batch element: packs what is its own, then computes all blocks.
+    fn element(&self, t: &mut Text, operands: &Pointers, at: [&str; 2], parallel: bool) {
+        for (which, packed) in self.packed().into_iter().filter(|(_, p)| p.copy != 0) {
+            self.pack(t, which, packed, operands, at, parallel);
+        }
+        let plan = self.plan;
+        let mut args = Vec::new();
+        for packed in [&plan.left, &plan.right] {
+            args.extend(places(t, packed, &operands.scratch, at[1]));
+        }
+        let out = batch_offset(t, plan, &plan.spec.out, at[0]);
+        args.push(t.at(&operands.out, &out));
+        if let Some(packed) = &plan.at {
+            args.push(places(t, packed, &operands.scratch, at[1])[0].clone());
+        }
+        let types: Vec<String> = self.block_arguments().into_iter().map(|(_, ty)| ty).collect();
+        let types: Vec<&str> = types.iter().map(String::as_str).collect();
+        let (down, across) = self.blocks();
+        t.each(parallel, down * across, |t, task| {
+            let args: Vec<&str> = args.iter().map(String::as_str).chain([task]).collect();
+            t.call(&self.helper("block"), &args, &types);
+        });
+    }
+
+    fn pack(
+        &self,
+        t: &mut Text,
+        which: &str,
+        packed: &Packed,
+        operands: &Pointers,
+        [element, copy]: [&str; 2],
+        parallel: bool,
+    ) {
+        let spec = &self.plan.spec;
+        let (pointer, operand) = match (which, &operands.at, &spec.kind) {
+            ("a", ..) => (&operands.left, &spec.a),
+            ("at", Some(pointer), super::Kind::Slope { at }) => (pointer, at),
+            _ => (&operands.right, &spec.b),
+        };
+        let offset = batch_offset(t, self.plan, operand, element);
+        let source = t.at(pointer, &offset);
+        let [panels, facts] = places(t, packed, &operands.scratch, copy);
+        let chunks = if which == "at" { 1 } else { self.plan.chunks() };
+        let types = [POINTER, POINTER, POINTER, "i64"];
+        t.each(parallel, (packed.panels * chunks) as i64, |t, task| {
+            let args = [&source, &panels, &facts].map(String::as_str);
+            let args: Vec<&str> = args.into_iter().chain([task]).collect();
+            t.call(&self.helper(&format!("pack_{which}")), &args, &types);
+        });
+    }
+}
+
+/// Where a packed operand's panels and facts lie for a copy.
+fn places(t: &mut Text, packed: &Packed, scratch: &str, copy: &str) -> [Val; 2] {
+    let by_copy = t.i64_op("muli", copy, packed.copy as i64);
+    let base = t.at(scratch, &by_copy);
+    [packed.offset, packed.facts].map(|at| t.at_const(&base, at as i64))
+}
+
+/// Elements from an operand's start to a batch element, counted in row-major order.
+pub(super) fn batch_offset(t: &mut Text, plan: &Plan, operand: &Operand, element: &str) -> Val {
+    let mut rest = element.to_string();
+    let mut offset = t.i64(0);
+    for (&size, &stride) in plan.spec.batch.iter().zip(&operand.strides).rev() {
+        let index = t.i64_op("remui", &rest, size as i64);
+        rest = t.i64_op("divui", &rest, size as i64);
+        let step = t.i64_op("muli", &index, stride);
+        offset = t.bin("addi", &offset, &step, "i64");
+    }
+    offset
+}
+
+/// The panels of block `index`.
+fn range(t: &mut Text, index: &str, block: usize, panels: usize) -> [Val; 2] {
+    let lo = t.i64_op("muli", index, block as i64);
+    let hi = t.i64_op("addi", &lo, block as i64);
+    let panels = t.i64(panels as i64);
+    let hi = t.bin("minsi", &hi, &panels, "i64");
+    [lo, hi]
+}
+
+fn slot(
+    t: &mut Text,
+    packed: &Packed,
+    [base, facts]: [&str; 2],
+    chunk: &str,
+    panel: &str,
+) -> (Val, Val) {
+    let index = t.i64_op("muli", chunk, packed.panels as i64);
+    let index = t.bin("addi", &index, panel, "i64");
+    let at = t.i64_op("muli", &index, packed.slot as i64);
+    let panel = t.at(base, &at);
+    let at = t.i64_op("muli", &index, 4);
+    (panel, t.at(facts, &at))
+}
+
+fn valid(t: &mut Text, start: &str, extent: usize, tile: usize) -> Val {
+    let extent = t.i64(extent as i64);
+    let left = t.bin("subi", &extent, start, "i64");
+    let tile = t.i64(tile as i64);
+    t.bin("minsi", &left, &tile, "i64")
+}
+
+/// Moves the valid part of a tile between the output and contiguous memory.
+struct Copy<'a> {
+    out: &'a str,
+    spare: &'a str,
+    strides: (i64, i64),
+    plan: &'a Plan,
+}
+
+impl Copy<'_> {
+    fn emit(&self, t: &mut Text, height: &str, width: &str, to_out: bool) -> Vec<Val> {
+        let float = Lanes(1).float();
+        t.loop_to(height, 1, |t, row| {
+            t.loop_to(width, 1, |t, column| {
+                let down = t.i64_op("muli", row, self.strides.0);
+                let along = t.i64_op("muli", column, self.strides.1);
+                let at = t.bin("addi", &down, &along, "i64");
+                let out = t.at(self.out, &at);
+                let down = t.i64_op("muli", row, self.plan.tile.columns() as i64);
+                let at = t.bin("addi", &down, column, "i64");
+                let spare = t.at(self.spare, &at);
+                let (from, to) = if to_out { (spare, out) } else { (out, spare) };
+                let x = t.load(&from, &float);
+                t.store(&x, &to, &float);
+            });
+        });
+        Vec::new()
+    }
+}

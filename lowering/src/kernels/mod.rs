@@ -1,0 +1,210 @@
+//! Contraction kernels: MLIR text of matrix products that is bit-exact to the contraction order of the
+//! semantics (ascending k inside chunks of 256 from +0, chunk sums added in order to a total from +0).
+//!
+//! A kernel packs both operands into panels, learns from them what can happen (zeros, flushes, saturation,
+//! Inf, NaN), and picks, per register tile and chunk, the cheapest inner kernel that is provably exact there:
+//! two instructions a product where nothing special can happen. No inner PAM kernel contains a float
+//! multiplication. Results do not depend on thread count, vector width or tile size.
+//!
+//! The code relies on subnormals being flushed on output and read as zero (x86 FTZ + DAZ, Arm FZ): whoever
+//! calls it sets that mode, on every thread that may run it.
+
+mod direct;
+mod driver;
+mod micro;
+mod pack;
+mod plan;
+mod product;
+mod select;
+mod text;
+
+use std::collections::BTreeMap;
+
+use crate::codegen::{Arch, Target};
+use plan::Plan;
+use text::Lanes;
+
+/// Products summed from +0 before the sum joins the total.
+pub const CHUNK: usize = 256;
+
+/// Which arithmetic a contraction uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arith {
+    /// Piecewise-affine products.
+    Pam,
+    /// Ordinary fused multiply-add in the same order: the labelled float baseline.
+    Float,
+}
+
+/// A strided view of a flat float32 buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Operand {
+    /// Elements in the buffer: the function's parameter is `memref<{len}xf32>`.
+    pub len: usize,
+    /// Elements before the view's first.
+    pub offset: i64,
+    /// Strides in elements: one per batch dimension, then row, then column. 0 broadcasts.
+    pub strides: Vec<i64>,
+}
+
+/// What is summed over l for each output element (i, j).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `a[i,l] ⊙ b[l,j]`.
+    Product,
+    /// `a[i,l] ⊙ slope(at[i,j], b[l,j])`, where `slope(x, y) = d(x ⊙ y)/dx`: the exact gradient of a
+    /// matrix product, with the incoming gradient as `a`. PAM only.
+    Slope {
+        /// The `m` × `n` operand whose gradient this is.
+        at: Operand,
+    },
+}
+
+/// A (batched) contraction: `a` is `m` × `k`, `b` is `k` × `n`, `out` is `m` × `n`, in each batch element.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MatmulSpec {
+    /// Sizes of the batch dimensions, outermost first.
+    pub batch: Vec<usize>,
+    /// Rows of the output.
+    pub m: usize,
+    /// Terms of each sum.
+    pub k: usize,
+    /// Columns of the output.
+    pub n: usize,
+    /// Left operand, rows × terms.
+    pub a: Operand,
+    /// Right operand, terms × columns.
+    pub b: Operand,
+    /// Output, rows × columns; must not overlap an input, nor itself.
+    pub out: Operand,
+    /// Arithmetic of the terms.
+    pub arith: Arith,
+    /// The terms.
+    pub kind: Kind,
+}
+
+/// What the kernels may use of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelTarget {
+    /// 32-bit lanes of a vector register: 4 (NEON, SSE), 8 (AVX2) or 16 (AVX-512).
+    pub lanes: usize,
+    /// Number of vector registers: decides the tile.
+    pub registers: usize,
+    /// Whether large contractions use `scf.parallel`.
+    pub parallel: bool,
+}
+
+impl KernelTarget {
+    /// The vector unit that code for `target` uses.
+    #[must_use]
+    pub fn new(target: &Target, parallel: bool) -> Self {
+        let registers = match target.arch {
+            Arch::X86_64 if target.lanes() < 16 => 16,
+            Arch::X86_64 | Arch::Aarch64 => 32,
+        };
+        Self { lanes: target.lanes(), registers, parallel }
+    }
+}
+
+/// Why no kernel can be made for a [`MatmulSpec`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// An operand's strides do not match the batch dimensions plus row and column.
+    #[error("operand `{operand}` has {found} strides, its contraction needs {expected}")]
+    Rank {
+        /// Which operand.
+        operand: &'static str,
+        /// Strides needed.
+        expected: usize,
+        /// Strides given.
+        found: usize,
+    },
+    /// A view reaches outside its buffer.
+    #[error("operand `{operand}` spans elements {first} to {last} of a buffer of {len}")]
+    Bounds {
+        /// Which operand.
+        operand: &'static str,
+        /// Smallest element index used.
+        first: i64,
+        /// Largest element index used.
+        last: i64,
+        /// Elements in the buffer.
+        len: usize,
+    },
+    /// Slopes exist only in PAM.
+    #[error("a slope contraction has no meaning in float arithmetic")]
+    FloatSlope,
+    /// Lanes must be 4, 8 or 16.
+    #[error("no kernel for {0} lanes of 32 bits: expected 4, 8 or 16")]
+    Lanes(usize),
+}
+
+/// A register tile: `rows` × (`vectors` of `lanes`) accumulators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tile {
+    rows: usize,
+    vectors: usize,
+    lanes: Lanes,
+}
+
+impl Tile {
+    fn columns(&self) -> usize {
+        self.vectors * self.lanes.0
+    }
+}
+
+/// The kernels of one module: contraction functions and the inner functions that they share.
+#[derive(Debug)]
+pub struct Kernels {
+    target: KernelTarget,
+    shared: BTreeMap<String, String>,
+    functions: String,
+}
+
+impl Kernels {
+    /// An empty set for `target`.
+    #[must_use]
+    pub fn new(target: KernelTarget) -> Self {
+        Self { target, shared: BTreeMap::new(), functions: String::new() }
+    }
+
+    /// Adds the function `@name(a, b, [at,] out, scratch)` that computes `spec`, each parameter a
+    /// `memref<{len}xf32>`; `scratch` holds [`scratch_len`] elements. Its helpers are named `name_…`.
+    ///
+    /// # Errors
+    /// If the views do not fit their buffers or the target has no such vectors.
+    pub fn matmul(&mut self, name: &str, spec: &MatmulSpec) -> Result<(), KernelError> {
+        let plan = Plan::new(spec, &self.target)?;
+        let text = driver::emit(name, &plan, &mut self.shared);
+        self.functions.push_str(&text);
+        Ok(())
+    }
+
+    /// The text of all functions, to be put inside a module.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.shared.into_values().chain([self.functions]).collect()
+    }
+}
+
+/// Elements of scratch memory (float32) that the kernel for `spec` needs.
+///
+/// # Errors
+/// As [`Kernels::matmul`].
+pub fn scratch_len(spec: &MatmulSpec, target: &KernelTarget) -> Result<usize, KernelError> {
+    Ok(Plan::new(spec, target)?.scratch_len())
+}
+
+/// The text of one contraction with all it needs; see [`Kernels::matmul`].
+///
+/// # Errors
+/// As [`Kernels::matmul`].
+pub fn emit_matmul(
+    name: &str,
+    spec: &MatmulSpec,
+    target: &KernelTarget,
+) -> Result<String, KernelError> {
+    let mut kernels = Kernels::new(*target);
+    kernels.matmul(name, spec)?;
+    Ok(kernels.finish())
+}

@@ -1,0 +1,267 @@
+//! Packing: copies one panel of a strided matrix into `[k][width]` order and learns its facts.
+//!
+//! Facts are three `i32`, of d = |x| − smallest normal over the panel: the signed maximum (gives the largest
+//! magnitude), the unsigned minimum (the smallest nonzero one; zeros wrap to the top), the signed minimum (negative
+//! if there is a zero). Subnormals become zeros of their sign on the way.
+
+use super::product::{BIAS, MAGNITUDE, MIN_NORMAL, SIGN, fraction};
+use super::text::{Lanes, Text, Val};
+
+/// Which stride of the source is 1, known when the kernel is generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Neighbours along the panel's width.
+    Width,
+    /// Neighbours along k: the panel is transposed on the way.
+    Depth,
+    /// Neither.
+    None,
+}
+
+/// What is stored for each element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Store {
+    /// The bits, with facts.
+    Bits,
+    /// The bits less the exponent bias, with facts.
+    Biased,
+    /// The fraction bits alone (0 for zero), no facts.
+    Fraction,
+    /// The bits untouched, no facts.
+    Copy,
+}
+
+impl Store {
+    fn has_facts(self) -> bool {
+        matches!(self, Self::Bits | Self::Biased)
+    }
+}
+
+/// A packing function.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pack {
+    pub width: usize,
+    pub lanes: Lanes,
+    pub unit: Unit,
+    pub store: Store,
+}
+
+const REDUCE: [&str; 3] = ["maxsi", "minui", "minsi"];
+const NEUTRAL: [u32; 3] = [0x8000_0000, 0xFFFF_FFFF, 0x7FFF_FFFF];
+
+/// Parameter types: source, valid width, depth, width stride, depth stride, panel, facts.
+pub(super) const PACK_TYPES: [&str; 7] =
+    ["!llvm.ptr", "i64", "i64", "i64", "i64", "!llvm.ptr", "!llvm.ptr"];
+
+impl Pack {
+    pub fn name(&self) -> String {
+        let unit = match self.unit {
+            Unit::Width => "rows",
+            Unit::Depth => "transposed",
+            Unit::None => "strided",
+        };
+        let store = match self.store {
+            Store::Bits => "bits",
+            Store::Biased => "biased",
+            Store::Fraction => "fraction",
+            Store::Copy => "copy",
+        };
+        format!("pamc_pack_{}x{}_{unit}_{store}", self.width, self.lanes.0)
+    }
+
+    /// Vector width of the bulk path: whole vectors of at most one panel width.
+    fn vector(&self) -> Lanes {
+        match self.unit {
+            Unit::Width => Lanes(self.lanes.0.min(self.width)),
+            _ => self.lanes,
+        }
+    }
+
+    /// Writes the packing function.
+    pub fn emit(&self) -> String {
+        let names = ["%src", "%width", "%depth", "%sw", "%sk", "%panel", "%facts"];
+        let args: Vec<_> = names
+            .into_iter()
+            .zip(PACK_TYPES)
+            .map(|(n, t)| (n.to_string(), t.to_string()))
+            .collect();
+        let mut t = Text::default();
+        t.func(&self.name(), false, &args, |t| self.body(t));
+        t.into_string()
+    }
+
+    fn body(&self, t: &mut Text) {
+        let scalar = Lanes(1);
+        let mut facts: Vec<Val> = NEUTRAL.map(|v| t.bits(v, scalar)).to_vec();
+        let mut done = t.i64(0);
+        if self.unit != Unit::None {
+            let vector = self.vector();
+            let whole = self.width as i64;
+            let whole = t.i64(whole);
+            let full = t.def(&format!("arith.cmpi eq, %width, {whole} : i64"));
+            let mut types = vec![vector.int(); 3];
+            types.push("i64".into());
+            let results = t.branch(
+                &full,
+                &types,
+                |t| self.bulk(t),
+                |t| {
+                    let mut none: Vec<Val> = NEUTRAL.map(|v| t.bits(v, vector)).to_vec();
+                    none.push(t.i64(0));
+                    none
+                },
+            );
+            done = results[3].clone();
+            facts = (0..3)
+                .map(|i| match vector.0 {
+                    1 => results[i].clone(),
+                    _ => t.def(&format!(
+                        "vector.reduction <{}>, {} : {} into i32",
+                        REDUCE[i],
+                        results[i],
+                        vector.int()
+                    )),
+                })
+                .collect();
+        }
+        let facts = self.rest(t, &done, facts);
+        if self.store.has_facts() {
+            for (i, fact) in facts.iter().enumerate() {
+                let p = t.at_const("%facts", i as i64);
+                t.store(fact, &p, "i32");
+            }
+        }
+    }
+
+    /// Whole-width panels by vectors; yields the lane-wise facts and the depth that is done.
+    fn bulk(&self, t: &mut Text) -> Vec<Val> {
+        let vector = self.vector();
+        let carried: Vec<_> = NEUTRAL.map(|v| (t.bits(v, vector), vector.int())).to_vec();
+        let zero = t.i64(0);
+        let (done, step) = match self.unit {
+            Unit::Width => ("%depth".to_string(), 1),
+            _ => {
+                let lanes = self.lanes.0 as i64;
+                let blocks = t.i64_op("divui", "%depth", lanes);
+                (t.i64_op("muli", &blocks, lanes), lanes)
+            }
+        };
+        let mut results = t.loop_with([&zero, &done], step, &carried, |t, k, facts| {
+            let src = t.bin("muli", k, "%sk", "i64");
+            let src = t.at("%src", &src);
+            let to = t.i64_op("muli", k, self.width as i64);
+            let to = t.at("%panel", &to);
+            match self.unit {
+                Unit::Width => self.copy_row(t, &src, &to, facts),
+                _ => self.transpose_block(t, &src, &to, facts),
+            }
+        });
+        results.push(done);
+        results
+    }
+
+    fn copy_row(&self, t: &mut Text, src: &str, to: &str, mut facts: Vec<Val>) -> Vec<Val> {
+        let vector = self.vector();
+        for at in (0..self.width).step_by(vector.0) {
+            let p = t.at_const(src, at as i64);
+            let x = t.load(&p, &vector.int());
+            let y = self.element(t, &x, &mut facts, vector);
+            let p = t.at_const(to, at as i64);
+            t.store(&y, &p, &vector.int());
+        }
+        facts
+    }
+
+    /// One block of `lanes` depths: groups of rows are loaded along k and interleaved pairwise, each step
+    /// of which moves one address bit, until k is the slower index.
+    fn transpose_block(&self, t: &mut Text, src: &str, to: &str, mut facts: Vec<Val>) -> Vec<Val> {
+        let lanes = self.lanes;
+        let group = lanes.0.min(self.width);
+        for first in (0..self.width).step_by(group) {
+            let mut rows: Vec<Val> = (first..first + group)
+                .map(|row| {
+                    let at = t.i64_op("muli", "%sw", row as i64);
+                    let p = t.at(src, &at);
+                    let x = t.load(&p, &lanes.int());
+                    self.element(t, &x, &mut facts, lanes)
+                })
+                .collect();
+            for _ in 0..group.trailing_zeros() {
+                rows = interleave(t, &rows, lanes);
+            }
+            for (i, row) in rows.iter().enumerate() {
+                let at = if group == self.width { i * lanes.0 } else { i * self.width + first };
+                let p = t.at_const(to, at as i64);
+                t.store(row, &p, &lanes.int());
+            }
+        }
+        facts
+    }
+
+    /// Element by element: depths from `done` on, valid width only.
+    fn rest(&self, t: &mut Text, done: &str, facts: Vec<Val>) -> Vec<Val> {
+        let scalar = Lanes(1);
+        let carry =
+            |facts: Vec<Val>| facts.into_iter().map(|f| (f, scalar.int())).collect::<Vec<_>>();
+        t.loop_with([done, "%depth"], 1, &carry(facts), |t, k, facts| {
+            let src = t.bin("muli", k, "%sk", "i64");
+            let src = t.at("%src", &src);
+            let to = t.i64_op("muli", k, self.width as i64);
+            let to = t.at("%panel", &to);
+            let zero = t.i64(0);
+            t.loop_with([&zero, "%width"], 1, &carry(facts), |t, w, mut facts| {
+                let at = t.bin("muli", w, "%sw", "i64");
+                let p = t.at(&src, &at);
+                let x = t.load(&p, "i32");
+                let y = self.element(t, &x, &mut facts, scalar);
+                let p = t.at(&to, w);
+                t.store(&y, &p, "i32");
+                facts
+            })
+        })
+    }
+
+    fn element(&self, t: &mut Text, x: &str, facts: &mut [Val], lanes: Lanes) -> Val {
+        match self.store {
+            Store::Copy => return x.to_string(),
+            Store::Fraction => return fraction(t, x, lanes),
+            Store::Bits | Store::Biased => {}
+        }
+        let [magnitude_mask, min_normal, sign_mask, none] =
+            [MAGNITUDE, MIN_NORMAL, SIGN, 0].map(|v| t.bits(v, lanes));
+        let magnitude = t.ints("andi", x, &magnitude_mask, lanes);
+        let above = t.ints("subi", &magnitude, &min_normal, lanes);
+        for (fact, op) in facts.iter_mut().zip(REDUCE) {
+            *fact = t.ints(op, fact, &above, lanes);
+        }
+        let tiny = t.cmp("slt", &above, &none, lanes);
+        let sign = t.ints("andi", x, &sign_mask, lanes);
+        let flushed = t.select(&tiny, &sign, x, lanes);
+        if self.store == Store::Bits {
+            return flushed;
+        }
+        let bias = t.bits(BIAS, lanes);
+        t.ints("subi", &flushed, &bias, lanes)
+    }
+}
+
+fn interleave(t: &mut Text, rows: &[Val], lanes: Lanes) -> Vec<Val> {
+    let half = rows.len() / 2;
+    let ty = lanes.int();
+    let mut out = Vec::with_capacity(rows.len());
+    for i in 0..half {
+        for part in 0..2 {
+            let from = part * lanes.0 / 2;
+            let order: Vec<_> = (from..from + lanes.0 / 2)
+                .flat_map(|l| [l.to_string(), (lanes.0 + l).to_string()])
+                .collect();
+            out.push(t.def(&format!(
+                "vector.shuffle {}, {} [{}] : {ty}, {ty}",
+                rows[i],
+                rows[i + half],
+                order.join(", ")
+            )));
+        }
+    }
+    out
+}

@@ -1,0 +1,316 @@
+//! Decisions made before any text is written: canonical shape, tile, blocks, scratch layout.
+
+use super::micro::Micro;
+use super::pack::{Pack, Store, Unit};
+use super::text::Lanes;
+use super::{Arith, CHUNK, KernelError, KernelTarget, Kind, MatmulSpec, Operand, Tile};
+
+/// Products below which threads cost more than they save.
+const PARALLEL_PRODUCTS: usize = 1 << 19;
+/// Products per batch element below which packing costs more than it saves.
+const DIRECT_PRODUCTS: usize = 512;
+/// Batch elements that have their own packed panels at one time.
+const BATCH_GROUP: usize = 32;
+/// Rows and columns of a cache block.
+const BLOCK: (usize, usize) = (128, 256);
+/// Slots are whole cache lines.
+const LINE: usize = 16;
+
+/// Which operand a slope kernel takes the slope at: the panel whose bits become powers of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SlopeOf {
+    Left,
+    Right,
+}
+
+/// One packed operand in scratch memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packed {
+    /// How a panel is packed.
+    pub pack: Pack,
+    /// Panels along the width.
+    pub panels: usize,
+    /// Width of the matrix.
+    pub extent: usize,
+    /// Elements from one panel to the next.
+    pub slot: usize,
+    /// Source strides along width and depth.
+    pub strides: (i64, i64),
+    /// Where the panels begin in a copy's scratch, and where their facts do.
+    pub offset: usize,
+    pub facts: usize,
+    /// Elements from one batch element's copy to the next; 0 if all share one.
+    pub copy: usize,
+}
+
+/// A canonical contraction and how to run it.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub spec: MatmulSpec,
+    /// The parameters' buffer lengths in the caller's order: a, b, [at,] out.
+    pub parameters: Vec<usize>,
+    /// The caller's operands were exchanged (the product is commutative).
+    pub swapped: bool,
+    pub slope_of: Option<SlopeOf>,
+    pub tile: Tile,
+    pub direct: bool,
+    pub parallel: bool,
+    /// Parallel over batch elements rather than over blocks of each.
+    pub over_batch: bool,
+    /// Batch elements packed at one time.
+    pub group: usize,
+    /// Tiles in a cache block, down and across.
+    pub block: (usize, usize),
+    pub left: Packed,
+    pub right: Packed,
+    pub at: Option<Packed>,
+    scratch: usize,
+}
+
+impl Plan {
+    pub fn new(spec: &MatmulSpec, target: &KernelTarget) -> Result<Self, KernelError> {
+        check(spec, target)?;
+        let parameters = operands(spec).iter().map(|(_, o)| o.len).collect();
+        let mut spec = spec.clone();
+        merge_batch(&mut spec);
+        let swapped = swap_if_columns_are_strided(&mut spec);
+        let slope_of = match (&spec.kind, swapped) {
+            (Kind::Product, _) => None,
+            (_, true) => Some(SlopeOf::Left),
+            (_, false) => Some(SlopeOf::Right),
+        };
+        let tile = choose_tile(&spec, target);
+        let each = spec.m * spec.k * spec.n;
+        let batch: usize = spec.batch.iter().product();
+        let parallel = target.parallel && batch * each >= PARALLEL_PRODUCTS;
+        let over_batch = batch >= 4;
+        let block = choose_block(&spec, &tile);
+        let blank = Packed {
+            pack: Pack { width: 1, lanes: tile.lanes, unit: Unit::None, store: Store::Copy },
+            panels: 0,
+            extent: 0,
+            slot: 0,
+            strides: (0, 0),
+            offset: 0,
+            facts: 0,
+            copy: 0,
+        };
+        let mut plan = Self {
+            parameters,
+            swapped,
+            slope_of,
+            tile,
+            direct: each <= DIRECT_PRODUCTS,
+            parallel,
+            over_batch,
+            group: if over_batch && parallel { batch.min(BATCH_GROUP) } else { 1 },
+            block,
+            left: blank,
+            right: blank,
+            at: None,
+            scratch: 0,
+            spec,
+        };
+        plan.lay_out();
+        Ok(plan)
+    }
+
+    pub fn scratch_len(&self) -> usize {
+        if self.direct { 0 } else { self.scratch }
+    }
+
+    pub fn batch(&self) -> usize {
+        self.spec.batch.iter().product()
+    }
+
+    pub fn chunks(&self) -> usize {
+        self.spec.k.div_ceil(CHUNK)
+    }
+
+    pub fn micro(&self, version: super::micro::Version) -> Micro {
+        Micro { tile: self.tile, slope_of: self.slope_of, version }
+    }
+
+    fn lay_out(&mut self) {
+        let pam = self.spec.arith == Arith::Pam;
+        let (left, right) =
+            if pam { (Store::Bits, Store::Biased) } else { (Store::Copy, Store::Copy) };
+        let depth = self.spec.k;
+        let (m, n) = (self.spec.m, self.spec.n);
+        let (rows, columns) = (self.tile.rows, self.tile.columns());
+        let [a, b] = [&self.spec.a, &self.spec.b].map(Clone::clone);
+        let at = match &self.spec.kind {
+            Kind::Product => None,
+            Kind::Slope { at } => Some(at.clone()),
+        };
+        let rank = self.spec.batch.len();
+        self.left = self.place(&a, (m, rows), (rank, rank + 1), depth, left);
+        self.right = self.place(&b, (n, columns), (rank + 1, rank), depth, right);
+        self.at = at.map(|at| {
+            // Whole row tiles, so that a kernel may read the rows beyond the last.
+            let depth = m.next_multiple_of(rows);
+            self.place(&at, (n, columns), (rank + 1, rank), depth, Store::Fraction)
+        });
+    }
+
+    fn place(
+        &mut self,
+        operand: &Operand,
+        (extent, width): (usize, usize),
+        (width_axis, depth_axis): (usize, usize),
+        depth: usize,
+        store: Store,
+    ) -> Packed {
+        let strides = (operand.strides[width_axis], operand.strides[depth_axis]);
+        let unit = match strides {
+            (1, _) => Unit::Width,
+            (_, 1) => Unit::Depth,
+            _ => Unit::None,
+        };
+        let panels = extent.div_ceil(width);
+        let (slot_depth, chunks) = match store {
+            Store::Fraction => (depth, 1),
+            _ => (depth.min(CHUNK), self.chunks()),
+        };
+        let slot = (width * slot_depth).next_multiple_of(LINE);
+        let facts = panels * chunks * slot;
+        let size = (facts + 4 * panels * chunks).next_multiple_of(LINE);
+        let shared = operand.strides[..width_axis.min(depth_axis)].iter().all(|&s| s == 0);
+        let offset = self.scratch;
+        self.scratch += if shared { size } else { size * self.group };
+        Packed {
+            pack: Pack { width, lanes: self.tile.lanes, unit, store },
+            panels,
+            extent,
+            slot,
+            strides,
+            offset,
+            facts: offset + facts,
+            copy: if shared { 0 } else { size },
+        }
+    }
+}
+
+fn operands(spec: &MatmulSpec) -> Vec<(&'static str, &Operand)> {
+    let mut list = vec![("a", &spec.a), ("b", &spec.b)];
+    if let Kind::Slope { at } = &spec.kind {
+        list.push(("at", at));
+    }
+    list.push(("out", &spec.out));
+    list
+}
+
+fn check(spec: &MatmulSpec, target: &KernelTarget) -> Result<(), KernelError> {
+    if ![4, 8, 16].contains(&target.lanes) {
+        return Err(KernelError::Lanes(target.lanes));
+    }
+    if spec.arith == Arith::Float && spec.kind != Kind::Product {
+        return Err(KernelError::FloatSlope);
+    }
+    for (name, operand) in operands(spec) {
+        let mut sizes = spec.batch.clone();
+        sizes.extend(match name {
+            "a" => [spec.m, spec.k],
+            "b" => [spec.k, spec.n],
+            _ => [spec.m, spec.n],
+        });
+        let (expected, found) = (sizes.len(), operand.strides.len());
+        if expected != found {
+            return Err(KernelError::Rank { operand: name, expected, found });
+        }
+        if sizes.contains(&0) {
+            continue;
+        }
+        let (mut first, mut last) = (operand.offset, operand.offset);
+        for (&size, &stride) in sizes.iter().zip(&operand.strides) {
+            let reach = stride.saturating_mul(size as i64 - 1);
+            first = first.saturating_add(reach.min(0));
+            last = last.saturating_add(reach.max(0));
+        }
+        if first < 0 || last >= operand.len as i64 {
+            return Err(KernelError::Bounds { operand: name, first, last, len: operand.len });
+        }
+    }
+    Ok(())
+}
+
+fn for_each_operand(spec: &mut MatmulSpec, mut f: impl FnMut(&mut Operand)) {
+    f(&mut spec.a);
+    f(&mut spec.b);
+    f(&mut spec.out);
+    if let Kind::Slope { at } = &mut spec.kind {
+        f(at);
+    }
+}
+
+/// Drops batch dimensions of size 1, joins neighbours that are one dimension in memory, and turns a
+/// dimension that `b` broadcasts over into more rows.
+fn merge_batch(spec: &mut MatmulSpec) {
+    for dim in (0..spec.batch.len()).rev() {
+        if spec.batch[dim] == 1 {
+            spec.batch.remove(dim);
+            for_each_operand(spec, |o| _ = o.strides.remove(dim));
+        }
+    }
+    for dim in (1..spec.batch.len()).rev() {
+        let inner = spec.batch[dim] as i64;
+        let mut joins = true;
+        for_each_operand(spec, |o| joins &= o.strides[dim - 1] == o.strides[dim] * inner);
+        if joins {
+            spec.batch[dim - 1] *= spec.batch.remove(dim);
+            for_each_operand(spec, |o| _ = o.strides.remove(dim - 1));
+        }
+    }
+    while let Some(dim) = spec.batch.len().checked_sub(1) {
+        let rows = spec.m as i64;
+        let joins = |o: &Operand| o.strides[dim] == rows * o.strides[dim + 1];
+        let at = match &spec.kind {
+            Kind::Product => true,
+            Kind::Slope { at } => joins(at),
+        };
+        if spec.b.strides[dim] != 0 || !at || !joins(&spec.a) || !joins(&spec.out) {
+            break;
+        }
+        spec.m *= spec.batch.remove(dim);
+        for_each_operand(spec, |o| _ = o.strides.remove(dim));
+    }
+}
+
+/// Computes the transpose where that makes the output's columns contiguous.
+fn swap_if_columns_are_strided(spec: &mut MatmulSpec) -> bool {
+    let rank = spec.batch.len();
+    let (row, column) = (spec.out.strides[rank], spec.out.strides[rank + 1]);
+    let swap = row == 1 && spec.m > 1 && (column != 1 || spec.n == 1);
+    if swap {
+        std::mem::swap(&mut spec.a, &mut spec.b);
+        std::mem::swap(&mut spec.m, &mut spec.n);
+        for_each_operand(spec, |o| o.strides.swap(rank, rank + 1));
+    }
+    swap
+}
+
+fn choose_tile(spec: &MatmulSpec, target: &KernelTarget) -> Tile {
+    let lanes = target.lanes;
+    // A slope cell needs a second register for the operand that it is the slope at.
+    let cells = match spec.kind {
+        Kind::Product => target.registers / 2,
+        Kind::Slope { .. } => target.registers / 4,
+    };
+    let vectors = if spec.n <= lanes { 1 } else { 2 };
+    let rows = (cells / vectors).min(8).min(spec.m.max(1).next_power_of_two());
+    let vectors = if rows <= 2 && spec.n >= 4 * lanes { (cells / rows).min(4) } else { vectors };
+    Tile { rows, vectors, lanes: Lanes(lanes) }
+}
+
+/// Large enough to reuse panels from cache, small enough to give every thread several.
+fn choose_block(spec: &MatmulSpec, tile: &Tile) -> (usize, usize) {
+    let (mut down, mut across) = BLOCK;
+    while down > 16 && spec.m.div_ceil(down) * spec.n.div_ceil(across) < 16 {
+        if across > 64 && across >= 2 * down {
+            across /= 2;
+        } else {
+            down /= 2;
+        }
+    }
+    (down.div_ceil(tile.rows).max(1), across.div_ceil(tile.columns()).max(1))
+}
