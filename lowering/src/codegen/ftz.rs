@@ -93,8 +93,10 @@ pub(super) fn instrument(context: &Context, module: &Module, arch: Arch) -> Resu
             "omp.parallel" => Some("omp.terminator"),
             _ => None,
         };
-        let entry = operation.region(0).ok().and_then(|region| region.first_block());
-        if let (Some(terminator), Some(entry)) = (terminator, entry) {
+        // Asking an operation without regions for one formats an error, which prints and verifies it.
+        if let Some(terminator) = terminator
+            && let Some(entry) = operation.region(0).ok().and_then(|region| region.first_block())
+        {
             guard(context, entry, terminator);
         }
         WalkResult::Advance
