@@ -6,6 +6,7 @@ pub mod build;
 pub mod interpret;
 pub mod ir;
 pub mod ops;
+pub mod pass;
 pub mod program;
 pub mod reference;
 pub mod testing;

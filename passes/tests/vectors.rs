@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use pamc_passes::arith::{Arith, BiasCorrection, Constants, Recipe};
 use pamc_passes::build::Cx;
 use pamc_passes::interpret::{Values, run};
-use pamc_passes::ir::{Graph, InputKind, NodeId, Origin, Tensor, TensorType};
+use pamc_passes::ir::{Attrs, Graph, InputKind, NodeId, Origin, Tensor, TensorType};
+use pamc_passes::pass::{expand, lower};
 use pamc_passes::program::Program;
 use pamc_passes::reference as r;
 
@@ -79,17 +80,7 @@ fn term(arith: Arith, inputs: &[Tensor], f: impl Fn(&mut Cx<'_>, &[NodeId]) -> N
     let y = f(&mut cx, &ids);
     cx.finish(()).unwrap();
     graph.output("y", y).unwrap();
-    let graph = graph
-        .rewrite(|g, _, node, inputs| match node.op.lower {
-            Some(lower) => {
-                let mut cx = Cx::new(g, node.origin.clone(), arith);
-                let site = pamc_passes::ops::Site { inputs, attrs: &node.attrs, ty: &node.ty };
-                let y = lower(&mut cx, site);
-                cx.finish(y)
-            }
-            None => g.add(node.op, inputs, node.attrs.clone(), node.origin.clone()),
-        })
-        .unwrap();
+    let graph = expand(&lower(&graph, arith).unwrap()).unwrap();
     let program = Program::new(graph, arith).unwrap();
     run(&program, &values).unwrap()["y"].to_vec::<f32>().unwrap()
 }
@@ -143,4 +134,38 @@ fn sums_and_contractions() {
     let mm = rows("matmul.txt");
     let (a, b) = (tensor(&[5, 600], &mm[0]), tensor(&[600, 19], &mm[1]));
     expect("matmul", &term(PAPER, &[a, b], |cx, x| cx.matmul(x[0], x[1], false, false)), &mm[2]);
+}
+
+#[test]
+fn softmax_family() {
+    for (name, op, arith) in [
+        ("softmax", "softmax", PAPER),
+        ("softmax_best", "softmax", Arith::PAM),
+        ("log_softmax", "log_softmax", PAPER),
+        ("log_softmax_best", "log_softmax", Arith::PAM),
+    ] {
+        let data = rows(&format!("{name}.txt"));
+        let x = tensor(&[7, 37], &data[0]);
+        expect(name, &term(arith, &[x], |cx, x| cx.op(op, x)), &data[1]);
+        // Along another axis the rows are the same.
+        let x = term(arith, &[tensor(&[7, 37], &data[0])], |cx, x| cx.transpose(x[0], &[1, 0]));
+        let got = term(arith, &[tensor(&[37, 7], &x)], |cx, x| {
+            let y = cx.op_with(op, x, Attrs::none().with("axis", 0i64));
+            cx.transpose(y, &[1, 0])
+        });
+        expect(name, &got, &data[1]);
+    }
+}
+
+#[test]
+fn norms() {
+    for arith in [PAPER, Arith::PAM] {
+        let data = rows("layer_norm.txt");
+        let shapes: [&[usize]; 3] = [&[6, 45], &[45], &[45]];
+        let x: Vec<_> = shapes.iter().zip(&data).map(|(s, d)| tensor(s, d)).collect();
+        expect("layer_norm", &term(arith, &x, |cx, x| cx.op("layer_norm", x)), &data[3]);
+        let data = rows("rms_norm.txt");
+        let x: Vec<_> = shapes.iter().zip(&data[..2]).map(|(s, d)| tensor(s, d)).collect();
+        expect("rms_norm", &term(arith, &x, |cx, x| cx.op("rms_norm", x)), &data[2]);
+    }
 }

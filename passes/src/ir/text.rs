@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 pub use parser::{parse, parse_value};
-pub use printer::print_tensor;
+pub use printer::{print_tensor, print_term};
 
 /// Sizes of symbolic dimensions by name.
 pub type Dims = BTreeMap<String, usize>;

@@ -7,6 +7,7 @@
 //! generator emits.
 
 mod prim;
+mod real;
 mod rows;
 mod shape;
 mod table;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{Op, rows};
+use super::{Op, real, rows};
 
 static GROUPS: &[&[Op]] = &[
     rows::leaf::ROWS,
@@ -15,6 +15,14 @@ static GROUPS: &[&[Op]] = &[
     rows::reduce::ROWS,
     rows::layout::ROWS,
     rows::index::ROWS,
+    real::arithmetic::ROWS,
+    real::activation::ROWS,
+    real::softmax::ROWS,
+    real::norm::ROWS,
+    real::contract::ROWS,
+    real::pool::ROWS,
+    real::indexing::ROWS,
+    real::loss::ROWS,
 ];
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Op>> =

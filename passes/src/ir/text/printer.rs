@@ -82,6 +82,19 @@ fn location(node: &Node) -> String {
     if out.is_empty() { out } else { format!(" loc({out})") }
 }
 
+fn attrs(node: &Node) -> String {
+    let attrs: Vec<_> = node.attrs.iter().map(|(n, a)| format!("{n} = {}", attr(a))).collect();
+    if attrs.is_empty() { String::new() } else { format!(" {{{}}}", attrs.join(", ")) }
+}
+
+/// One node as a term over its operands' types: `softmax f32[2, 3] {axis = -1}`.
+pub fn print_term(graph: &Graph, id: NodeId) -> String {
+    let node = graph.node(id);
+    let types: Vec<_> = node.inputs.iter().map(|i| graph.ty(*i).to_string()).collect();
+    let space = if types.is_empty() { "" } else { " " };
+    format!("{}{space}{}{}", node.op.name, types.join(", "), attrs(node))
+}
+
 fn parameter(graph: &Graph, input: &Input) -> String {
     let kind = match input.kind {
         InputKind::Data => "",
@@ -110,16 +123,11 @@ impl fmt::Display for Graph {
                 continue;
             }
             let operands: Vec<_> = node.inputs.iter().map(show).collect();
-            let attrs: Vec<_> =
-                node.attrs.iter().map(|(n, a)| format!("{n} = {}", attr(a))).collect();
             write!(f, "    %{} = {}", id.0, node.op.name)?;
             if !operands.is_empty() {
                 write!(f, " {}", operands.join(", "))?;
             }
-            if !attrs.is_empty() {
-                write!(f, " {{{}}}", attrs.join(", "))?;
-            }
-            writeln!(f, "{}", location(node))?;
+            writeln!(f, "{}{}", attrs(node), location(node))?;
         }
         let outputs: Vec<_> =
             self.outputs().iter().map(|(n, v)| format!("{} = {}", name(n), show(v))).collect();

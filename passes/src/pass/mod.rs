@@ -1,0 +1,5 @@
+//! Passes from graph to graph.
+
+pub mod lower;
+
+pub use lower::{expand, lower};
