@@ -235,6 +235,14 @@ impl<'g> Cx<'g> {
         }
     }
 
+    /// x ÷ ln 2, by the recipe's way of applying constants.
+    pub fn over_ln2(&mut self, x: NodeId) -> NodeId {
+        match self.arith.recipe().constants {
+            Constants::PowersOfTwo => self.shift_sum(x, LOG2E_TERMS),
+            Constants::Mul => self.div_const(x, LN2),
+        }
+    }
+
     /// x · c for a constant c as signed powers of two (PAM only).
     pub fn shift_sum(&mut self, x: NodeId, terms: Terms) -> NodeId {
         let attrs = Attrs::none()

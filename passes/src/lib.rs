@@ -3,6 +3,7 @@
 
 pub mod arith;
 pub mod build;
+pub mod grad;
 pub mod interpret;
 pub mod ir;
 pub mod ops;

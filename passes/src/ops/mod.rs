@@ -11,6 +11,7 @@ mod real;
 mod rows;
 mod shape;
 mod table;
+mod vjp;
 
 pub use prim::Prim;
 pub use shape::{axes_of as reduced_axes, broadcast_shapes, normalize_axis};

@@ -4,7 +4,7 @@ use crate::arith::{Arith, BiasCorrection, Constants, Recipe};
 use crate::build::Cx;
 use crate::ir::NodeId;
 use crate::ops::shape::float;
-use crate::ops::{AttrSpec, Kind, LowerFn, Op, Site, flag};
+use crate::ops::{AttrSpec, Grad, Kind, LowerFn, Op, Site, VjpFn, flag, vjp};
 
 /// Build with constants applied as the composite's `shifts` attribute says.
 fn in_recipe(cx: &mut Cx<'_>, site: Site<'_>, f: impl FnOnce(&mut Cx<'_>) -> NodeId) -> NodeId {
@@ -32,7 +32,7 @@ fn log(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
 
 const SHIFTS: &[AttrSpec] = &[flag("shifts", true)];
 
-const fn composite(name: &'static str, lower: LowerFn, doc: &'static str) -> Op {
+const fn composite(name: &'static str, lower: LowerFn, grad: VjpFn, doc: &'static str) -> Op {
     Op {
         name,
         args: &["x"],
@@ -41,6 +41,7 @@ const fn composite(name: &'static str, lower: LowerFn, doc: &'static str) -> Op 
         kind: Kind::Composite,
         shape: float,
         lower: Some(lower),
+        grad: Grad::Rule(grad),
         cost: 16,
         ..Op::BLANK
     }
@@ -51,11 +52,13 @@ pub static ROWS: &[Op] = &[
     composite(
         "pam.exp",
         exp,
+        vjp::exp,
         "paexp: pam.exp2(x · log₂e); `shifts` applies the constant as signed powers of two, else by ⊙.",
     ),
     composite(
         "pam.log",
         log,
+        vjp::log,
         "palog: pam.log2(x) ÷ log₂e; `shifts` applies the constant as signed powers of two, else by ⊘.",
     ),
 ];

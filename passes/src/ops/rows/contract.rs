@@ -2,7 +2,7 @@
 
 use crate::ir::{Attrs, TensorType};
 use crate::ops::shape::{Inferred, Types};
-use crate::ops::{AttrSpec, Kind, Op, Prim, broadcast_shapes, expect_dtype, flag};
+use crate::ops::{AttrSpec, Grad, Kind, Op, Prim, broadcast_shapes, expect_dtype, flag, vjp};
 
 const TRANSPOSES: &[AttrSpec] = &[flag("ta", false), flag("tb", false)];
 
@@ -57,6 +57,7 @@ const fn row(name: &'static str, prim: Prim, doc: &'static str) -> Op {
         doc,
         kind: Kind::Prim(prim),
         shape: matmul,
+        grad: Grad::Rule(vjp::matmul),
         cost: 1000,
         ..Op::BLANK
     }
@@ -73,6 +74,7 @@ pub static ROWS: &[Op] = &[
     Op {
         args: &["g", "a", "b"],
         shape: |t, a| matmul_grad(t, a, 0),
+        grad: Grad::Missing,
         ..row(
             "pam.matmul_da",
             Prim::PamMatmulDa,
@@ -82,6 +84,7 @@ pub static ROWS: &[Op] = &[
     Op {
         args: &["g", "a", "b"],
         shape: |t, a| matmul_grad(t, a, 1),
+        grad: Grad::Missing,
         ..row(
             "pam.matmul_db",
             Prim::PamMatmulDb,

@@ -2,7 +2,7 @@
 
 use crate::ir::{Attrs, DType, TensorType};
 use crate::ops::shape::{Inferred, Types, compare, float, integer, logical, number, same};
-use crate::ops::{AttrType, Grad, Kind, Op, Prim, ShapeFn, expect_dtype, required};
+use crate::ops::{AttrType, Grad, Kind, Op, Prim, ShapeFn, VjpFn, expect_dtype, required, vjp};
 
 fn select(types: Types, _: &Attrs) -> Inferred {
     expect_dtype("the condition", types[0], &[DType::Bool])?;
@@ -40,31 +40,63 @@ const fn no_grad(op: Op) -> Op {
     Op { grad: Grad::Zero, ..op }
 }
 
+const fn with_grad(rule: VjpFn, op: Op) -> Op {
+    Op { grad: Grad::Rule(rule), ..op }
+}
+
 /// Rows.
 pub static ROWS: &[Op] = &[
     Op {
         onnx: &["Add"],
-        ..binary("add", Prim::Add, number, "`a + b`; floats round to nearest even, integers wrap.")
+        ..with_grad(
+            vjp::pass,
+            binary(
+                "add",
+                Prim::Add,
+                number,
+                "`a + b`; floats round to nearest even, integers wrap.",
+            ),
+        )
     },
     Op {
         onnx: &["Sub"],
-        ..binary("sub", Prim::Sub, number, "`a − b`; floats round to nearest even, integers wrap.")
+        ..with_grad(
+            vjp::sub,
+            binary(
+                "sub",
+                Prim::Sub,
+                number,
+                "`a − b`; floats round to nearest even, integers wrap.",
+            ),
+        )
     },
     Op {
         onnx: &["Neg"],
-        ..unary("neg", Prim::Neg, sign_like, "`−x`; flips the sign bit of a float.")
+        ..with_grad(
+            vjp::neg,
+            unary("neg", Prim::Neg, sign_like, "`−x`; flips the sign bit of a float."),
+        )
     },
     Op {
         onnx: &["Abs"],
-        ..unary("abs", Prim::Abs, sign_like, "`|x|`; clears the sign bit of a float.")
+        ..with_grad(
+            vjp::abs,
+            unary("abs", Prim::Abs, sign_like, "`|x|`; clears the sign bit of a float."),
+        )
     },
     Op {
         onnx: &["Min"],
-        ..binary("min", Prim::Min, number, "Smaller of two; propagates NaN, −0 below +0.")
+        ..with_grad(
+            vjp::min,
+            binary("min", Prim::Min, number, "Smaller of two; propagates NaN, −0 below +0."),
+        )
     },
     Op {
         onnx: &["Max"],
-        ..binary("max", Prim::Max, number, "Larger of two; propagates NaN, −0 below +0.")
+        ..with_grad(
+            vjp::max,
+            binary("max", Prim::Max, number, "Larger of two; propagates NaN, −0 below +0."),
+        )
     },
     Op {
         onnx: &["Floor"],
@@ -150,11 +182,13 @@ pub static ROWS: &[Op] = &[
         doc: "`a` where the condition is true, else `b`.",
         kind: Kind::Prim(Prim::Select),
         shape: select,
+        grad: Grad::Rule(vjp::select),
         ..Op::BLANK
     },
     Op {
         attrs: &[required("to", AttrType::DType)],
         onnx: &["Cast"],
+        grad: Grad::Rule(vjp::pass),
         ..unary(
             "cast",
             Prim::Cast,

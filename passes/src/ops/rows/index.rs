@@ -2,7 +2,7 @@
 
 use crate::ir::{Attrs, DType, TensorType};
 use crate::ops::shape::{Inferred, Types, normalize_axis};
-use crate::ops::{AttrType::Int, Kind, Op, Prim, expect_dtype, int, required};
+use crate::ops::{AttrType::Int, Grad, Kind, Op, Prim, expect_dtype, int, required, vjp};
 
 const INDEX: &[DType] = &[DType::I32, DType::I64];
 
@@ -46,6 +46,7 @@ pub static ROWS: &[Op] = &[
               counts from the end; then it is clamped into the axis.",
         kind: Kind::Prim(Prim::Gather),
         shape: gather,
+        grad: Grad::Rule(vjp::gather),
         ..Op::BLANK
     },
     Op {
@@ -57,6 +58,7 @@ pub static ROWS: &[Op] = &[
         kind: Kind::Prim(Prim::ScatterAdd),
         shape: scatter_add,
         cost: 3,
+        grad: Grad::Rule(vjp::scatter_add),
         ..Op::BLANK
     },
 ];

@@ -2,7 +2,9 @@
 
 use crate::ir::{Attrs, DType, TensorType};
 use crate::ops::shape::{Inferred, Types, expect_len, normalize_axis, sizes};
-use crate::ops::{AttrType::Ints, Kind, Op, Prim, broadcast_shapes, float, int, ints, required};
+use crate::ops::{
+    AttrType::Ints, Grad, Kind, Op, Prim, broadcast_shapes, float, int, ints, required, vjp,
+};
 
 fn reshape(types: Types, attrs: &Attrs) -> Inferred {
     let ty = TensorType::new(types[0].dtype, sizes(attrs, "shape")?);
@@ -127,6 +129,7 @@ pub static ROWS: &[Op] = &[
         kind: Kind::Prim(Prim::Reshape),
         shape: reshape,
         cost: 0,
+        grad: Grad::Rule(vjp::reshape),
         ..Op::BLANK
     },
     Op {
@@ -138,6 +141,7 @@ pub static ROWS: &[Op] = &[
         kind: Kind::Prim(Prim::Transpose),
         shape: transpose,
         cost: 1,
+        grad: Grad::Rule(vjp::transpose),
         ..Op::BLANK
     },
     Op {
@@ -149,6 +153,7 @@ pub static ROWS: &[Op] = &[
         kind: Kind::Prim(Prim::Broadcast),
         shape: broadcast,
         cost: 0,
+        grad: Grad::Rule(vjp::pass),
         ..Op::BLANK
     },
     Op {
@@ -159,6 +164,7 @@ pub static ROWS: &[Op] = &[
         doc: "One after the other along `axis`.",
         kind: Kind::Prim(Prim::Concat),
         shape: concat,
+        grad: Grad::Rule(vjp::concat),
         ..Op::BLANK
     },
     Op {
@@ -169,6 +175,7 @@ pub static ROWS: &[Op] = &[
         doc: "`sizes[i]` elements of axis i from `starts[i]` on, every `steps[i]`-th; a negative step runs backwards.",
         kind: Kind::Prim(Prim::Slice),
         shape: slice,
+        grad: Grad::Rule(vjp::slice),
         ..Op::BLANK
     },
     Op {
@@ -184,6 +191,7 @@ pub static ROWS: &[Op] = &[
         doc: "`lo` elements before, `hi` after and `interior` between the elements of each axis, all `value`.",
         kind: Kind::Prim(Prim::Pad),
         shape: pad,
+        grad: Grad::Rule(vjp::pad),
         ..Op::BLANK
     },
     Op {
@@ -201,6 +209,7 @@ pub static ROWS: &[Op] = &[
               positions in the padding read `value`.",
         kind: Kind::Prim(Prim::Unfold),
         shape: unfold,
+        grad: Grad::Rule(vjp::unfold),
         ..Op::BLANK
     },
     Op {
@@ -218,6 +227,7 @@ pub static ROWS: &[Op] = &[
               ascending order of the kernel index.",
         kind: Kind::Prim(Prim::Fold),
         shape: fold,
+        grad: Grad::Rule(vjp::fold),
         ..Op::BLANK
     },
 ];

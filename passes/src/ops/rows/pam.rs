@@ -1,7 +1,7 @@
 //! Elementwise PAM primitives (Kosson & Jaggi 2023, section 2) and their exact slopes (section 2.3).
 
 use crate::ops::shape::float;
-use crate::ops::{AttrType, Grad, Kind, Op, Prim, required};
+use crate::ops::{AttrType, Grad, Kind, Op, Prim, VjpFn, required, vjp};
 
 const fn unary(name: &'static str, prim: Prim, cost: u32, doc: &'static str) -> Op {
     Op { name, args: &["x"], doc, kind: Kind::Prim(prim), shape: float, cost, ..Op::BLANK }
@@ -11,29 +11,49 @@ const fn binary(name: &'static str, prim: Prim, cost: u32, doc: &'static str) ->
     Op { args: &["a", "b"], ..unary(name, prim, cost, doc) }
 }
 
+const fn with_grad(rule: VjpFn, op: Op) -> Op {
+    Op { grad: Grad::Rule(rule), ..op }
+}
+
 const fn slope(op: Op) -> Op {
     Op { grad: Grad::Zero, ..op }
 }
 
 /// Rows.
 pub static ROWS: &[Op] = &[
-    binary(
-        "pam.mul",
-        Prim::PamMul,
-        3,
-        "`a ⊙ b`: product by adding bit patterns as integers; at most 1/9 too small, exact for powers of two.",
+    with_grad(
+        vjp::mul,
+        binary(
+            "pam.mul",
+            Prim::PamMul,
+            3,
+            "`a ⊙ b`: product by adding bit patterns as integers; at most 1/9 too small, exact for powers of two.",
+        ),
     ),
-    binary(
-        "pam.div",
-        Prim::PamDiv,
-        4,
-        "`a ⊘ b`: quotient by subtracting bit patterns as integers; at most 1/8 too large, exact for powers of two.",
+    with_grad(
+        vjp::div,
+        binary(
+            "pam.div",
+            Prim::PamDiv,
+            4,
+            "`a ⊘ b`: quotient by subtracting bit patterns as integers; at most 1/8 too large, exact for powers of two.",
+        ),
     ),
-    unary("pam.exp2", Prim::PamExp2, 5, "Piecewise affine 2ˣ; 0 to 6.15 % too large."),
-    unary("pam.log2", Prim::PamLog2, 5, "Piecewise affine log₂; 0 to 0.0861 too small."),
-    unary("pam.sqrt", Prim::PamSqrt, 3, "Piecewise affine √; 0 to 6.07 % too large."),
+    with_grad(
+        vjp::exp2,
+        unary("pam.exp2", Prim::PamExp2, 5, "Piecewise affine 2ˣ; 0 to 6.15 % too large."),
+    ),
+    with_grad(
+        vjp::log2,
+        unary("pam.log2", Prim::PamLog2, 5, "Piecewise affine log₂; 0 to 0.0861 too small."),
+    ),
+    with_grad(
+        vjp::sqrt,
+        unary("pam.sqrt", Prim::PamSqrt, 3, "Piecewise affine √; 0 to 6.07 % too large."),
+    ),
     Op {
         attrs: &[required("k", AttrType::Int)],
+        grad: Grad::Rule(vjp::scale2),
         ..unary(
             "pam.scale2",
             Prim::Scale2,
@@ -43,6 +63,7 @@ pub static ROWS: &[Op] = &[
     },
     Op {
         attrs: &[required("negative", AttrType::Ints), required("exponents", AttrType::Ints)],
+        grad: Grad::Rule(vjp::shift_sum),
         ..unary(
             "pam.shift_sum",
             Prim::ShiftSum,

@@ -2,7 +2,7 @@
 
 use crate::ir::{Attrs, DType, TensorType};
 use crate::ops::shape::{Inferred, Types, axes_of, normalize_axis, reduced};
-use crate::ops::{AttrSpec, Grad, Kind, Op, Prim, expect_dtype, flag, int, ints};
+use crate::ops::{AttrSpec, Grad, Kind, Op, Prim, expect_dtype, flag, int, ints, vjp};
 
 const NUMBERS: &[DType] = &[DType::F32, DType::I32, DType::I64];
 const AXES: &[AttrSpec] = &[ints("axes", &[]), flag("keepdims", false)];
@@ -47,6 +47,7 @@ pub static ROWS: &[Op] = &[
               reduced axes, then a halving tree over the lanes.",
         kind: Kind::Prim(Prim::ReduceSum),
         shape: reduce,
+        grad: Grad::Rule(vjp::sum),
         ..Op::BLANK
     },
     Op {
@@ -57,6 +58,7 @@ pub static ROWS: &[Op] = &[
         doc: "Largest over `axes`; propagates NaN, −0 below +0.",
         kind: Kind::Prim(Prim::ReduceMax),
         shape: extremum,
+        grad: Grad::Rule(vjp::reduce_max),
         ..Op::BLANK
     },
     Op {
@@ -67,6 +69,7 @@ pub static ROWS: &[Op] = &[
         doc: "Smallest over `axes`; propagates NaN, −0 below +0.",
         kind: Kind::Prim(Prim::ReduceMin),
         shape: extremum,
+        grad: Grad::Rule(vjp::reduce_min),
         ..Op::BLANK
     },
     Op {
@@ -101,6 +104,7 @@ pub static ROWS: &[Op] = &[
         doc: "Running sum along `axis` from +0 in ascending (`reverse`: descending) order; `exclusive` leaves the element itself out.",
         kind: Kind::Prim(Prim::CumSum),
         shape: cumsum,
+        grad: Grad::Rule(vjp::cumsum),
         ..Op::BLANK
     },
 ];
