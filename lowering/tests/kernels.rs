@@ -5,55 +5,9 @@ use pamc_lowering::kernels::{
     Arith, CHUNK, KernelError, KernelTarget, Kernels, Kind, MatmulSpec, Operand, emit_matmul,
     scratch_len,
 };
+use pamc_passes::reference::{add, contract, flush, mul, mul_slope};
 use std::ffi::c_void;
 use std::mem::transmute;
-
-const BIAS: i64 = 0x3F80_0000;
-const MIN_NORMAL: i64 = 0x0080_0000;
-const INF: i64 = 0x7F80_0000;
-const MAX_FINITE: i64 = 0x7F7F_FFFF;
-
-/// Sign bit, magnitude with subnormals as 0.
-fn parts(x: f32) -> (u32, i64) {
-    let magnitude = i64::from(x.to_bits() & 0x7FFF_FFFF);
-    (x.to_bits() & 0x8000_0000, if magnitude < MIN_NORMAL { 0 } else { magnitude })
-}
-
-fn in_range(m: i64) -> i64 {
-    match m {
-        ..MIN_NORMAL => 0,
-        INF.. => MAX_FINITE,
-        _ => m,
-    }
-}
-
-fn flush(x: f32) -> f32 {
-    let (sign, magnitude) = parts(x);
-    f32::from_bits(sign | magnitude as u32)
-}
-
-fn mul(a: f32, b: f32) -> f32 {
-    let ((sa, ma), (sb, mb)) = (parts(a), parts(b));
-    let (zero, inf) = (ma == 0 || mb == 0, ma == INF || mb == INF);
-    if ma > INF || mb > INF || zero && inf {
-        return f32::NAN;
-    }
-    let m = if inf {
-        INF
-    } else if zero {
-        0
-    } else {
-        in_range(ma + mb - BIAS)
-    };
-    f32::from_bits(sa ^ sb | m as u32)
-}
-
-fn slope(at: f32, of: f32) -> f32 {
-    let ((_, ma), (sign, mb)) = (parts(at), parts(of));
-    let carry = ((ma & 0x7F_FFFF) + (mb & 0x7F_FFFF)) >> 23;
-    let power = if mb == 0 { 0 } else { in_range(((mb >> 23) + carry) << 23) };
-    f32::from_bits(sign | power as u32)
-}
 
 struct Data {
     a: Vec<f32>,
@@ -76,26 +30,29 @@ fn expected(spec: &MatmulSpec, data: &Data) -> Vec<f32> {
             at as usize
         };
         for (i, j) in (0..spec.m).flat_map(|i| (0..spec.n).map(move |j| (i, j))) {
-            let mut total = 0.0f32;
-            for chunk in (0..spec.k).step_by(CHUNK) {
-                let mut part = 0.0f32;
-                for l in chunk..(chunk + CHUNK).min(spec.k) {
-                    let (x, y) = (data.a[cell(&spec.a, i, l)], data.b[cell(&spec.b, l, j)]);
-                    let y = match &spec.kind {
-                        Kind::Product => y,
-                        Kind::Slope { at } => slope(data.at[cell(at, i, j)], y),
-                    };
-                    part = match spec.arith {
-                        Arith::Pam => flush(part + mul(x, y)),
-                        Arith::Float => flush(flush(x).mul_add(flush(y), part)),
-                    };
+            let terms =
+                (0..spec.k).map(|l| (data.a[cell(&spec.a, i, l)], data.b[cell(&spec.b, l, j)]));
+            let total = match (spec.arith, &spec.kind) {
+                (Arith::Float, _) => fused(terms),
+                (_, Kind::Product) => contract(terms.map(|(x, y)| mul(x, y))),
+                (_, Kind::Slope { at }) => {
+                    let at = data.at[cell(at, i, j)];
+                    contract(terms.map(|(g, of)| mul(g, mul_slope(at, of))))
                 }
-                total = flush(total + part);
-            }
+            };
             out[cell(&spec.out, i, j)] = total;
         }
     }
     out
+}
+
+/// Fused multiply-adds in contraction order.
+fn fused(terms: impl Iterator<Item = (f32, f32)>) -> f32 {
+    let terms: Vec<_> = terms.collect();
+    let part = |chunk: &[(f32, f32)]| {
+        chunk.iter().fold(0.0f32, |sum, (x, y)| flush(flush(*x).mul_add(flush(*y), sum)))
+    };
+    terms.chunks(CHUNK).map(part).fold(0.0, add)
 }
 
 /// Compiled contraction.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::micro::{Micro, Version};
+use super::micro::Version;
 use super::pack::PACK_TYPES;
 use super::plan::{Packed, Plan};
-use super::select::{choose, load_range, slope_sides, versions};
-use super::text::{Lanes, Text, Val};
+use super::select::versions;
+use super::text::{Text, Val};
 use super::{Arith, CHUNK, Operand, direct};
 
-const POINTER: &str = "!llvm.ptr";
+pub(super) const POINTER: &str = "!llvm.ptr";
 
 /// The functions of one contraction; inner functions that others may share go to `shared`.
 pub(super) fn emit(name: &str, plan: &Plan, shared: &mut BTreeMap<String, String>) -> String {
@@ -40,9 +40,10 @@ pub(super) fn emit(name: &str, plan: &Plan, shared: &mut BTreeMap<String, String
     t.into_string()
 }
 
-struct Driver<'a> {
-    name: &'a str,
-    plan: &'a Plan,
+/// Writer of one contraction's functions.
+pub(super) struct Driver<'a> {
+    pub name: &'a str,
+    pub plan: &'a Plan,
 }
 
 /// Pointers to the canonical operands' first elements.
@@ -69,7 +70,7 @@ impl Pointers {
 }
 
 impl Driver<'_> {
-    fn versions(&self) -> Vec<Version> {
+    pub fn versions(&self) -> Vec<Version> {
         match self.plan.spec.arith {
             Arith::Float => vec![Version::Fused],
             Arith::Pam => versions(self.plan.slope_of.is_some()).to_vec(),
@@ -116,7 +117,7 @@ impl Driver<'_> {
         Pointers { left, right, at, out, scratch: rest.next().unwrap_or_default() }
     }
 
-    fn helper(&self, what: &str) -> String {
+    pub fn helper(&self, what: &str) -> String {
         format!("{}_{what}", self.name)
     }
 
@@ -152,123 +153,12 @@ impl Driver<'_> {
     }
 
     /// Terms in a chunk.
-    fn depth(&self, t: &mut Text, chunk: &str) -> Val {
+    pub fn depth(&self, t: &mut Text, chunk: &str) -> Val {
         let done = t.i64_op("muli", chunk, CHUNK as i64);
         let k = t.i64(self.plan.spec.k as i64);
         let left = t.bin("subi", &k, &done, "i64");
         let full = t.i64(CHUNK as i64);
         t.bin("minsi", &left, &full, "i64")
-    }
-
-    fn block_arguments(&self) -> Vec<(String, String)> {
-        let mut names = vec!["%a", "%a_facts", "%b", "%b_facts", "%out"];
-        names.extend(self.plan.at.map(|_| "%at"));
-        let mut args: Vec<_> = names.iter().map(|n| (n.to_string(), POINTER.to_string())).collect();
-        args.push(("%task".into(), "i64".into()));
-        args
-    }
-
-    fn blocks(&self) -> (i64, i64) {
-        let (down, across) = self.plan.block;
-        let plan = self.plan;
-        (plan.left.panels.div_ceil(down) as i64, plan.right.panels.div_ceil(across) as i64)
-    }
-
-    /// `name_block(…, task)`: one cache block of the output, all of k.
-    fn block_function(&self, t: &mut Text) {
-        let plan = self.plan;
-        t.func(&self.helper("block"), false, &self.block_arguments(), |t| {
-            let across = self.blocks().1;
-            let block_row = t.i64_op("divui", "%task", across);
-            let block_column = t.i64_op("remui", "%task", across);
-            let rows = range(t, &block_row, plan.block.0, plan.left.panels);
-            let columns = range(t, &block_column, plan.block.1, plan.right.panels);
-            let size = t.i64((plan.tile.rows * plan.tile.columns()) as i64);
-            let spare = t.def(&format!(
-                "llvm.alloca {size} x f32 {{alignment = 64 : i64}} : (i64) -> !llvm.ptr"
-            ));
-            let chunks = t.i64(plan.chunks() as i64);
-            t.loop_to(&chunks, 1, |t, chunk| {
-                let depth = self.depth(t, chunk);
-                t.loop_with([&columns[0], &columns[1]], 1, &[], |t, column, _| {
-                    let (b, b_facts) = slot(t, &plan.right, ["%b", "%b_facts"], chunk, column);
-                    t.loop_with([&rows[0], &rows[1]], 1, &[], |t, row, _| {
-                        let (a, a_facts) = slot(t, &plan.left, ["%a", "%a_facts"], chunk, row);
-                        let panels = [[a, a_facts], [b.clone(), b_facts.clone()]];
-                        self.tile(t, &panels, [chunk, &depth, row, column], &spare);
-                        Vec::new()
-                    });
-                    Vec::new()
-                });
-            });
-        });
-    }
-
-    /// One tile and chunk. Tiles that do not lie whole and contiguous in the output go through `spare`.
-    fn tile(
-        &self,
-        t: &mut Text,
-        [[a, a_facts], [b, b_facts]]: &[[Val; 2]; 2],
-        [chunk, depth, row, column]: [&str; 4],
-        spare: &str,
-    ) {
-        let plan = self.plan;
-        let rank = plan.spec.batch.len();
-        let (row_stride, column_stride) =
-            (plan.spec.out.strides[rank], plan.spec.out.strides[rank + 1]);
-        let zero = t.i64(0);
-        let first = t.def(&format!("arith.cmpi eq, {chunk}, {zero} : i64"));
-        let top = t.i64_op("muli", row, plan.tile.rows as i64);
-        let start = t.i64_op("muli", column, plan.tile.columns() as i64);
-        let height = valid(t, &top, plan.spec.m, plan.tile.rows);
-        let width = valid(t, &start, plan.spec.n, plan.tile.columns());
-        let down = t.i64_op("muli", &top, row_stride);
-        let along = t.i64_op("muli", &start, column_stride);
-        let at = t.bin("addi", &down, &along, "i64");
-        let out = t.at("%out", &at);
-        let area = t.bin("muli", &height, &width, "i64");
-        let whole = t.i64((plan.tile.rows * plan.tile.columns()) as i64);
-        let mut inside = t.def(&format!("arith.cmpi eq, {area}, {whole} : i64"));
-        if column_stride != 1 {
-            let never = t.i64(-1);
-            inside = t.def(&format!("arith.cmpi eq, {area}, {never} : i64"));
-        }
-        let types = [POINTER.to_string(), "i64".to_string()];
-        let copy = Copy { out: &out, spare, strides: (row_stride, column_stride), plan };
-        let target = t.branch(
-            &inside,
-            &types,
-            |t| vec![out.clone(), t.i64(row_stride)],
-            |t| {
-                t.branch(&first, &[], |_| Vec::new(), |t| copy.emit(t, &height, &width, false));
-                vec![spare.to_string(), t.i64(plan.tile.columns() as i64)]
-            },
-        );
-        let mut args: Vec<Val> =
-            vec![a.clone(), b.clone(), depth.into(), target[0].clone(), target[1].clone(), first];
-        if let Some(at) = &plan.at {
-            let p = t.i64_op("muli", column, at.slot as i64);
-            let q = t.i64_op("muli", &top, plan.tile.columns() as i64);
-            let p = t.bin("addi", &p, &q, "i64");
-            args.push(t.at("%at", &p));
-        }
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        self.call_version(t, &args, a_facts, b_facts);
-        t.branch(&inside, &[], |_| Vec::new(), |t| copy.emit(t, &height, &width, true));
-    }
-
-    fn call_version(&self, t: &mut Text, args: &[&str], a_facts: &str, b_facts: &str) {
-        let versions = self.versions();
-        let micros: Vec<Micro> = versions.iter().map(|&v| self.plan.micro(v)).collect();
-        let types = micros[0].types();
-        if let [only] = micros.as_slice() {
-            return t.call(&only.name(), args, &types);
-        }
-        let [left, right] = slope_sides(self.plan.slope_of);
-        let left = load_range(t, a_facts, left);
-        let right = load_range(t, b_facts, right);
-        let choice = choose(t, &left, &right);
-        t.switch(&choice, micros.len(), |t, i| t.call(&micros[i].name(), args, &types));
     }
 
     fn body(&self, t: &mut Text) {
@@ -386,64 +276,4 @@ pub(super) fn batch_offset(t: &mut Text, plan: &Plan, operand: &Operand, element
         offset = t.bin("addi", &offset, &step, "i64");
     }
     offset
-}
-
-/// The panels of block `index`.
-fn range(t: &mut Text, index: &str, block: usize, panels: usize) -> [Val; 2] {
-    let lo = t.i64_op("muli", index, block as i64);
-    let hi = t.i64_op("addi", &lo, block as i64);
-    let panels = t.i64(panels as i64);
-    let hi = t.bin("minsi", &hi, &panels, "i64");
-    [lo, hi]
-}
-
-fn slot(
-    t: &mut Text,
-    packed: &Packed,
-    [base, facts]: [&str; 2],
-    chunk: &str,
-    panel: &str,
-) -> (Val, Val) {
-    let index = t.i64_op("muli", chunk, packed.panels as i64);
-    let index = t.bin("addi", &index, panel, "i64");
-    let at = t.i64_op("muli", &index, packed.slot as i64);
-    let panel = t.at(base, &at);
-    let at = t.i64_op("muli", &index, 4);
-    (panel, t.at(facts, &at))
-}
-
-fn valid(t: &mut Text, start: &str, extent: usize, tile: usize) -> Val {
-    let extent = t.i64(extent as i64);
-    let left = t.bin("subi", &extent, start, "i64");
-    let tile = t.i64(tile as i64);
-    t.bin("minsi", &left, &tile, "i64")
-}
-
-/// Moves the valid part of a tile between the output and contiguous memory.
-struct Copy<'a> {
-    out: &'a str,
-    spare: &'a str,
-    strides: (i64, i64),
-    plan: &'a Plan,
-}
-
-impl Copy<'_> {
-    fn emit(&self, t: &mut Text, height: &str, width: &str, to_out: bool) -> Vec<Val> {
-        let float = Lanes(1).float();
-        t.loop_to(height, 1, |t, row| {
-            t.loop_to(width, 1, |t, column| {
-                let down = t.i64_op("muli", row, self.strides.0);
-                let along = t.i64_op("muli", column, self.strides.1);
-                let at = t.bin("addi", &down, &along, "i64");
-                let out = t.at(self.out, &at);
-                let down = t.i64_op("muli", row, self.plan.tile.columns() as i64);
-                let at = t.bin("addi", &down, column, "i64");
-                let spare = t.at(self.spare, &at);
-                let (from, to) = if to_out { (spare, out) } else { (out, spare) };
-                let x = t.load(&from, &float);
-                t.store(&x, &to, &float);
-            });
-        });
-        Vec::new()
-    }
 }

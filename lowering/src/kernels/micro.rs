@@ -5,7 +5,7 @@
 //! already subtracted. Each [`Version`] is exact only under the condition that it documents.
 
 use super::plan::SlopeOf;
-use super::product::{self, BIAS, FRACTION, MAGNITUDE, Parts, SIGN};
+use super::product::{self, BIAS, FRACTION, MAGNITUDE, MIN_NORMAL, Parts, SIGN};
 use super::text::{Lanes, Text, Val};
 use super::{CHUNK, Tile};
 
@@ -96,7 +96,7 @@ impl Micro {
     }
 
     fn split_rows(&self) -> bool {
-        self.version == Version::Flushing
+        matches!(self.version, Version::Flushing | Version::Masked { a: true, .. })
     }
 
     /// Full kernels are long: they loop over rows instead of being unrolled over them.
@@ -169,8 +169,7 @@ impl Micro {
             .collect()
     }
 
-    /// Rewrites panel `a` as `[k][magnitudes of all rows, signs of all rows]`. A zero's magnitude becomes so
-    /// negative that no sum with a biased magnitude reaches the normal range, nor leaves 32 bits.
+    /// Rewrites panel `a` as `[k][first of all rows, second of all rows]`, with the pair that [`Self::split`] makes.
     fn split_panel(&self, t: &mut Text) -> Val {
         let rows = self.tile.rows;
         let size = t.i64((2 * rows * CHUNK) as i64);
@@ -182,19 +181,28 @@ impl Micro {
             let at = t.i64_op("muli", k, rows as i64);
             let from = t.at("%a", &at);
             let x = t.load(&from, &lanes.int());
-            let [magnitude_mask, sign_mask, none, far_below] =
-                [MAGNITUDE, SIGN, 0, 0xC000_0000].map(|v| t.bits(v, lanes));
-            let magnitude = t.ints("andi", &x, &magnitude_mask, lanes);
-            let zero = t.cmp("eq", &magnitude, &none, lanes);
-            let magnitude = t.select(&zero, &far_below, &magnitude, lanes);
-            let sign = t.ints("andi", &x, &sign_mask, lanes);
+            let (first, second) = self.split(t, &x, lanes);
             let at = t.i64_op("muli", k, 2 * rows as i64);
             let to = t.at(&split, &at);
-            t.store(&magnitude, &to, &lanes.int());
+            t.store(&first, &to, &lanes.int());
             let to = t.at_const(&to, rows as i64);
-            t.store(&sign, &to, &lanes.int());
+            t.store(&second, &to, &lanes.int());
         });
         split
+    }
+
+    /// Value and all-ones-if-nonzero for a masked kernel; magnitude and sign for a flushing one, where a zero's
+    /// magnitude becomes so negative that no sum with a biased one reaches the normal range, nor leaves 32 bits.
+    fn split(&self, t: &mut Text, x: &str, lanes: Lanes) -> (Val, Val) {
+        let [magnitude_mask, sign_mask, none, all, far_below] =
+            [MAGNITUDE, SIGN, 0, !0, 0xC000_0000].map(|v| t.bits(v, lanes));
+        let magnitude = t.ints("andi", x, &magnitude_mask, lanes);
+        let zero = t.cmp("eq", &magnitude, &none, lanes);
+        if self.version != Version::Flushing {
+            return (x.to_string(), t.select(&zero, &none, &all, lanes));
+        }
+        let magnitude = t.select(&zero, &far_below, &magnitude, lanes);
+        (magnitude, t.ints("andi", x, &sign_mask, lanes))
     }
 
     fn row(&self, t: &mut Text, a: &str, row: usize) -> Row {
@@ -206,10 +214,7 @@ impl Micro {
         };
         let x = load(t, row);
         match self.version {
-            Version::Masked { a: true, .. } => {
-                let nonzero = nonzero(t, &x, lanes);
-                Row::Masked(x, nonzero)
-            }
+            Version::Masked { a: true, .. } => Row::Masked(x, load(t, self.tile.rows + row)),
             Version::Fast | Version::Masked { .. } | Version::Fused => Row::Plain(x),
             Version::Flushing => Row::Split { magnitude: x, sign: load(t, self.tile.rows + row) },
             Version::Full if self.slope_of == Some(SlopeOf::Left) => Row::FullSlope(x),
@@ -285,14 +290,18 @@ impl Micro {
             }
             _ => unreachable!("rows and columns are prepared by the same version"),
         };
+        let term = match left {
+            Row::Masked(_, mask) => t.ints("andi", &term, mask, lanes),
+            _ => term,
+        };
         let term = t.as_float(&term, lanes);
         let new = t.bin("addf", sum, &term, &float);
-        let mask = match (left, right) {
-            (Row::Masked(_, a), Column::Masked(_, b)) => t.bin("andi", a, b, &lanes.mask()),
-            (Row::Masked(_, mask), _) | (_, Column::Masked(_, mask)) => mask.clone(),
-            _ => return new,
-        };
-        t.def(&format!("arith.select {mask}, {new}, {sum} : {}, {float}", lanes.mask()))
+        match right {
+            Column::Masked(_, mask) => {
+                t.def(&format!("arith.select {mask}, {new}, {sum} : {}, {float}", lanes.mask()))
+            }
+            _ => new,
+        }
     }
 
     /// The (possibly biased) power of two that is the slope by `of`, in range.
@@ -329,8 +338,10 @@ impl Micro {
     }
 }
 
+/// Of a zero or normal value. LLVM inverts a comparison with zero and then misses the masked add, so the
+/// magnitude is compared with something below the smallest normal number that is no power of two.
 fn nonzero(t: &mut Text, x: &str, lanes: Lanes) -> Val {
-    let [mask, none] = [MAGNITUDE, 0].map(|v| t.bits(v, lanes));
+    let [mask, below] = [MAGNITUDE, MIN_NORMAL / 3].map(|v| t.bits(v, lanes));
     let magnitude = t.ints("andi", x, &mask, lanes);
-    t.cmp("ne", &magnitude, &none, lanes)
+    t.cmp("ugt", &magnitude, &below, lanes)
 }

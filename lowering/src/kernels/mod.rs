@@ -9,6 +9,7 @@
 //! The code relies on subnormals being flushed on output and read as zero (x86 FTZ + DAZ, Arm FZ): whoever
 //! calls it sets that mode, on every thread that may run it.
 
+mod block;
 mod direct;
 mod driver;
 mod micro;
