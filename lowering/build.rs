@@ -1,8 +1,9 @@
 //! Links MLIR's C API and the OpenMP runtime.
 //!
-//! Debian ships MLIR as one shared `libMLIR` but its C API only as static archives, while `mlir-sys`
-//! asks the linker for a shared `MLIR-C`. A linker script of that name pulls the archives (about one
-//! megabyte) over the shared `libMLIR`, so that every binary starts without a search path of its own.
+//! Debian ships MLIR as one shared `libMLIR` but its C API only as static archives, while
+//! `mlir-sys` asks the linker for a shared `MLIR-C`. A linker script of that name pulls the
+//! archives (about one megabyte) over the shared `libMLIR`, so that no library of our own has to be
+//! found at run time.
 
 use std::{env, error::Error, fs, path::Path};
 

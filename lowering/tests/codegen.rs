@@ -16,7 +16,8 @@ func.func @add(%a: memref<1024xf32>, %y: memref<1024xf32>, %s: f32) {
   scf.parallel (%i) = (%c0) to (%c1024) step (%c16) {
     %x = vector.load %a[%i] : memref<1024xf32>, vector<16xf32>
     %z = arith.addf %x, %v : vector<16xf32>
-    %out = memref.subview %y[%i] [16] [1] : memref<1024xf32> to memref<16xf32, strided<[1], offset: ?>>
+    %out = memref.subview %y[%i] [16] [1]
+      : memref<1024xf32> to memref<16xf32, strided<[1], offset: ?>>
     vector.store %z, %out[%c0] : memref<16xf32, strided<[1], offset: ?>>, vector<16xf32>
   }
   return

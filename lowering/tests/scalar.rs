@@ -117,8 +117,8 @@ fn run(jit: &Jit, name: &str, operands: &[Tensor], result: DType) -> Tensor {
     Tensor::from_bytes(&TensorType::new(result, [N]), &output).unwrap()
 }
 
-/// Whether a float result is as specified: ordinary arithmetic is free within a few units in the last
-/// place in its functions, and may flush what would round up to the smallest normal.
+/// Whether a float result is as specified: ordinary arithmetic is free within a few units in the
+/// last place in its functions, and may flush what would round up to the smallest normal.
 fn accepted(prim: Prim, got: f32, want: f32) -> bool {
     let tiny = |x: f32| x.abs() <= f32::MIN_POSITIVE;
     match prim {

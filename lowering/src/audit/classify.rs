@@ -173,8 +173,9 @@ fn aarch64(mnemonic: &str, operands: &str) -> Class {
     }
 }
 
-/// Functions of libm that compute products, quotients, roots or transcendentals, without the suffix of
-/// their type. Rounding (`floor`, `rint`, …) and bit operations (`fabs`, `copysign`) are none of these.
+/// Functions of libm that compute products, quotients, roots or transcendentals, without the suffix
+/// of their type. Rounding (`floor`, `rint`, …) and bit operations (`fabs`, `copysign`) are none of
+/// these.
 const LIBM: &[&str] = &[
     "exp",
     "exp2",

@@ -1,8 +1,8 @@
 //! What a compiled object really computes with: multiplications counted by disassembly.
 //!
-//! "Free of multiplication" is said of tensor data. Scalar integer multiplies compute addresses and are
-//! counted apart; everything that multiplies, divides or takes roots of floats, and every integer
-//! multiply on vectors, is a finding.
+//! "Free of multiplication" is said of tensor data. Scalar integer multiplies compute addresses and
+//! are counted apart; everything that multiplies, divides or takes roots of floats, and every
+//! integer multiply on vectors, is a finding.
 
 mod classify;
 mod disassemble;

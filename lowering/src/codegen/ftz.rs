@@ -72,7 +72,8 @@ func.func private @pamc_ftz_leave(%old: i32) attributes {
 }
 "#;
 
-/// MLIR text of [`ENTER`] and [`LEAVE`] for an instruction set: two private functions, always inlined.
+/// MLIR text of [`ENTER`] and [`LEAVE`] for an instruction set: two private functions, always
+/// inlined.
 pub fn helpers(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => X86,
@@ -93,7 +94,8 @@ pub(super) fn instrument(context: &Context, module: &Module, arch: Arch) -> Resu
             "omp.parallel" => Some("omp.terminator"),
             _ => None,
         };
-        // Asking an operation without regions for one formats an error, which prints and verifies it.
+        // Asking an operation without regions for one formats an error, which prints and verifies
+        // it.
         if let Some(terminator) = terminator
             && let Some(entry) = operation.region(0).ok().and_then(|region| region.first_block())
         {

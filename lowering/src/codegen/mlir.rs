@@ -29,7 +29,8 @@ const PARALLELIZE: &str = "builtin.module(canonicalize,cse,convert-scf-to-openmp
 fn lowering_pipeline(options: &Options) -> String {
     let bare = u8::from(options.bare_pointers);
     let passes = [
-        // Transfers with strides, masks or more than one dimension become loops over one-dimensional ones.
+        // Transfers with strides, masks or more than one dimension become loops over
+        // one-dimensional ones.
         "func.func(convert-vector-to-scf{full-unroll=true})",
         "func.func(lower-vector-multi-reduction)",
         // Views become pointers plus affine offsets, which become arithmetic.
@@ -46,7 +47,8 @@ fn lowering_pipeline(options: &Options) -> String {
         "convert-arith-to-llvm",
         "convert-index-to-llvm",
         "finalize-memref-to-llvm",
-        // Before OpenMP's conversion, which would lower functions too, without the calling convention.
+        // Before OpenMP's conversion, which would lower functions too, without the calling
+        // convention.
         &format!("convert-func-to-llvm{{use-bare-ptr-memref-call-conv={bare}}}"),
         "convert-openmp-to-llvm",
         "convert-cf-to-llvm",

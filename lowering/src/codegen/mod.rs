@@ -1,11 +1,12 @@
 //! From MLIR text to machine code.
 //!
-//! [`compile`] parses a module of the dialects func, scf, arith, vector, memref, math, omp and llvm,
-//! lowers it, optimizes it with LLVM's ordinary `O3` pipeline and emits a position-independent object.
-//! [`Jit`] runs objects in this process; [`link_shared`] makes a shared library of them.
+//! [`compile`] parses a module of the dialects func, scf, arith, vector, memref, math, omp and
+//! llvm, lowers it, optimizes it with LLVM's ordinary `O3` pipeline and emits a
+//! position-independent object. [`Jit`] runs objects in this process; [`link_shared`] makes a
+//! shared library of them.
 //!
-//! Float semantics: no fast-math flag is ever set, subnormals are flushed in every public function and
-//! on every worker thread (see [`ftz`]), and LLVM is told so.
+//! Float semantics: no fast-math flag is ever set, subnormals are flushed in every public function
+//! and on every worker thread (see [`ftz`]), and LLVM is told so.
 
 pub mod ftz;
 mod jit;
@@ -26,7 +27,8 @@ use crate::Error;
 /// How to compile, and which intermediate forms to keep.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Pass memrefs of static shape as bare pointers (the C calling convention) instead of as descriptors.
+    /// Pass memrefs of static shape as bare pointers (the C calling convention) instead of as
+    /// descriptors.
     pub bare_pointers: bool,
     /// Flush subnormals to zero in every public function and on every worker thread.
     pub flush_subnormals: bool,
@@ -65,11 +67,12 @@ pub struct Object {
     pub assembly: Option<String>,
 }
 
-/// Compiles one MLIR module. Every call has its own MLIR and LLVM context: call it from many threads.
+/// Compiles one MLIR module. Every call has its own MLIR and LLVM context: call it from many
+/// threads.
 ///
 /// A public `func.func` is exported under its name. A memref argument of static shape and identity
-/// layout is a pointer to its first element (unless [`Options::bare_pointers`] is off), an `index` is
-/// a 64-bit integer. The iterations of an `scf.parallel` are shared out over OpenMP's threads.
+/// layout is a pointer to its first element (unless [`Options::bare_pointers`] is off), an `index`
+/// is a 64-bit integer. The iterations of an `scf.parallel` are shared out over OpenMP's threads.
 ///
 /// # Errors
 /// [`Error::Mlir`] with all diagnostics when the text does not parse, verify, lower or translate;

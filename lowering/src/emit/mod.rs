@@ -1,10 +1,9 @@
 //! Building MLIR text, and the elementwise primitives of PAM in it.
 //!
-//! [`Builder`] writes typed operations with their origins; [`scalar`] writes each primitive, for one
-//! element or a vector of them, bit for bit as the numeric contract says.
+//! [`Builder`] writes typed operations with their origins; [`scalar`] writes each primitive, for
+//! one element or a vector of them, bit for bit as the numeric contract says.
 
 mod builder;
-mod ordinary;
 mod pam;
 pub mod scalar;
 mod types;

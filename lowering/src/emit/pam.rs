@@ -1,8 +1,8 @@
 //! Piecewise affine arithmetic on bit patterns (Kosson & Jaggi, arXiv 2305.17190, section 2).
 //!
-//! Operands carry no subnormals, as the numeric contract has it; results do neither. Everything works
-//! on 32-bit integers: no float multiply, divide, fma or root, and no float operation at all but
-//! comparisons, integer conversion, floor and the additions of [`shift_sum`].
+//! Operands carry no subnormals, as the numeric contract has it; results do neither. Everything
+//! works on 32-bit integers: no float multiply, divide, fma or root, and no float operation at all
+//! but comparisons, integer conversion, floor and the additions of [`shift_sum`].
 
 use super::{
     builder::Builder,

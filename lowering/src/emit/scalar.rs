@@ -2,17 +2,18 @@
 
 use super::{
     builder::Builder,
-    ordinary, pam,
+    pam,
     types::{Elem, Value, VecTy},
 };
 use pamc_passes::{ir::Attrs, ops::Prim};
 
-/// Writes an elementwise primitive on operands of equal lane count; `to` is the result's element type
-/// (it matters to casts alone). `None` for a primitive that is not elementwise or a wrong operand count.
+/// Writes an elementwise primitive on operands of equal lane count; `to` is the result's element
+/// type (it matters to casts alone). `None` for a primitive that is not elementwise or a wrong
+/// operand count.
 ///
-/// Float operands hold no subnormals (see [`flush`] for data that enters), and float additions rely on
-/// the flushing mode that compiled code runs in. PAM primitives write no float multiply, divide, fma,
-/// root or transcendental.
+/// Float operands hold no subnormals (see [`flush`] for data that enters), and float additions rely
+/// on the flushing mode that compiled code runs in. PAM primitives write no float multiply, divide,
+/// fma, root or transcendental.
 pub fn emit(b: &mut Builder, prim: Prim, attrs: &Attrs, x: &[Value], to: Elem) -> Option<Value> {
     match *x {
         [a] => unary(b, prim, attrs, a, to),
@@ -62,11 +63,11 @@ fn unary(b: &mut Builder, prim: Prim, attrs: &Attrs, a: Value, to: Elem) -> Opti
         Exp2Slope => pam::exp2_slope(b, a),
         Log2Slope => pam::log2_slope(b, a),
         SqrtSlope => pam::sqrt_slope(b, a),
-        FSqrt => return ordinary::apply(b, "math.sqrt", &[a]),
-        FExp => return ordinary::apply(b, "math.exp", &[a]),
-        FLog => return ordinary::apply(b, "math.log", &[a]),
-        FExp2 => return ordinary::apply(b, "math.exp2", &[a]),
-        FLog2 => return ordinary::apply(b, "math.log2", &[a]),
+        FSqrt => b.unary("math.sqrt", a),
+        FExp => b.unary("math.exp", a),
+        FLog => b.unary("math.log", a),
+        FExp2 => b.unary("math.exp2", a),
+        FLog2 => b.unary("math.log2", a),
         _ => return None,
     })
 }
@@ -91,8 +92,8 @@ fn binary(b: &mut Builder, prim: Prim, a: Value, c: Value) -> Option<Value> {
         MulSlope => pam::mul_slope(b, a, c),
         DivSlopeA => pam::div_slope_a(b, a, c),
         DivSlopeB => pam::div_slope_b(b, a, c),
-        FMul => return ordinary::apply(b, "arith.mulf", &[a, c]),
-        FDiv => return ordinary::apply(b, "arith.divf", &[a, c]),
+        FMul => b.binary("arith.mulf", a, c),
+        FDiv => b.binary("arith.divf", a, c),
         _ => return None,
     })
 }
@@ -124,7 +125,8 @@ fn shift(b: &mut Builder, op: &str, a: Value, count: Value) -> Value {
     b.select(valid, shifted, zero)
 }
 
-/// Float to integer truncates and saturates, NaN to 0; to a truth value is `≠ 0`; between integers wraps.
+/// Float to integer truncates and saturates, NaN to 0; to a truth value is `≠ 0`; between integers
+/// wraps.
 fn cast(b: &mut Builder, a: Value, to: Elem) -> Value {
     use Elem::*;
     match (a.ty.elem, to) {
