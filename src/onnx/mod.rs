@@ -7,14 +7,20 @@
 
 mod checkpoint;
 mod error;
+mod import;
 mod model;
+mod optimizer;
 mod proto;
 mod tensor;
+mod training;
 
 pub use checkpoint::{Checkpoint, NamedTensor, OptimizerGroup, ParameterState, Property};
 pub use error::{NodeRef, OnnxError, TensorError, UnboundDim, Unsupported};
+pub use import::{ImportOptions, Imported, OpSupport, Parameters, Regions, supported_ops};
 pub use model::Model;
-pub use tensor::{Converted, HostTensor, TensorData};
+pub use optimizer::{OptimizerSpec, UpdateRule};
+pub use tensor::Converted;
+pub use training::{OnnxTrainingSet, TrainingGraphs};
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::checkpoint::NamedTensor;
-use super::error::OnnxError;
-use super::proto::{GraphProto, ModelProto};
+use super::error::{OnnxError, UnboundDim};
+use super::import::{self, ImportOptions, Imported};
+use super::proto::{GraphProto, ModelProto, ValueInfoProto};
 use super::tensor::{self, Converted, Decoded};
 
 /// An ONNX model as it stands in its file.
@@ -83,6 +84,38 @@ impl Model {
             tensors.push(NamedTensor { name: name.to_owned(), tensor });
         }
         Ok((tensors, converted))
+    }
+
+    /// Translates the graph; every symbolic dimension needs a size in `options`.
+    ///
+    /// # Errors
+    /// [`OnnxError::UnboundDims`] and [`OnnxError::Unsupported`] list everything of their kind at
+    /// once; [`OnnxError::Node`], [`OnnxError::Graph`] and [`OnnxError::Tensor`] name what
+    /// contradicts itself.
+    pub fn import(&self, options: &ImportOptions) -> Result<Imported, OnnxError> {
+        import::import(self, options)
+    }
+
+    /// The named dimensions of the data inputs, each with the first input that has it.
+    ///
+    /// # Errors
+    /// [`OnnxError::Graph`] if an input is no tensor.
+    pub fn symbolic_dims(&self) -> Result<Vec<UnboundDim>, OnnxError> {
+        import::symbolic_dims(self)
+    }
+
+    /// Makes the values of these names the outputs and drops inputs that nothing needs then.
+    pub(super) fn end_at(&mut self, names: &[String]) {
+        let output = |name: &String| ValueInfoProto { name: name.clone(), r#type: None };
+        self.graph.output = names.iter().map(output).collect();
+        let needed = import::needed_names(&self.graph);
+        let keep: Vec<bool> = self.graph.input.iter().map(|i| needed.contains(&i.name)).collect();
+        let mut keep = keep.into_iter();
+        self.graph.input.retain(|_| keep.next().unwrap_or(false));
+    }
+
+    pub(super) fn graph(&self) -> &GraphProto {
+        &self.graph
     }
 
     pub(super) fn dir(&self) -> Option<&Path> {

@@ -19,7 +19,7 @@ pub(super) fn versions(slope: bool) -> [Version; 6] {
 
 /// Range of the magnitudes in a panel, as `i64`: largest, smallest nonzero, and 1 if there is a zero.
 pub(super) struct Range {
-    pub largest: Val,
+    largest: Val,
     smallest: Val,
     zero: Val,
 }

@@ -12,9 +12,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use flatbuffers::{ForwardsUOffset, Vector, VerifierOptions};
+use pamc_passes::ir::Tensor;
 
 use super::error::{OnnxError, TensorError};
-use super::tensor::{self, HostTensor};
+use super::tensor;
 
 const IDENTIFIER: &str = "ODTC";
 /// The format versions whose layout this is: ONNX Runtime 1.15 to 1.19.
@@ -34,12 +35,19 @@ pub struct Checkpoint {
 }
 
 /// A tensor and its name.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct NamedTensor {
     /// The parameter's or moment's name.
     pub name: String,
     /// Its value.
-    pub tensor: HostTensor,
+    pub tensor: Tensor,
+}
+
+impl PartialEq for NamedTensor {
+    /// The same name and the same bits.
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.tensor.same_bits(&other.tensor)
+    }
 }
 
 /// The state of one optimizer.

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use flatbuffers::{FlatBufferBuilder, UOffsetT, Vector, WIPOffset};
 
+use pamc_passes::ir::{DType, Tensor};
+
 use super::schema::slot;
 use super::{Checkpoint, IDENTIFIER, NamedTensor, OptimizerGroup, Property, VERSIONS};
 use crate::onnx::error::OnnxError;
 use crate::onnx::proto::DataType;
-use crate::onnx::tensor::{HostTensor, TensorData};
 
 /// Offsets in a flatbuffer are 31 bits; the rest of the file needs some of them too.
 const MAX_DATA: usize = (1 << 31) - (1 << 24);
@@ -27,7 +28,7 @@ impl Checkpoint {
     /// is named in the message.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>, OnnxError> {
         let moments = self.optimizer_groups.iter().flat_map(|g| &g.states).flat_map(|s| &s.moments);
-        let total: usize = self.parameters().chain(moments).map(|t| byte_len(&t.tensor.data)).sum();
+        let total: usize = self.parameters().chain(moments).map(|t| t.tensor.ty().bytes()).sum();
         if total > MAX_DATA {
             let reason = format!("{total} bytes of data are more than a flatbuffer can hold");
             return Err(OnnxError::Checkpoint { file: path.to_owned(), reason });
@@ -86,16 +87,15 @@ fn tensors(b: &mut Builder, list: &[NamedTensor]) -> Offsets<'static> {
     b.create_vector(&tensors)
 }
 
-fn tensor(b: &mut Builder, name: &str, t: &HostTensor) -> Offset {
+fn tensor(b: &mut Builder, name: &str, t: &Tensor) -> Offset {
     let name = b.create_string(name);
-    let dims: Vec<i64> = t.shape.iter().map(|&d| d as i64).collect();
+    let dims: Vec<i64> = t.shape().iter().map(|&d| d as i64).collect();
     let dims = b.create_vector(&dims);
-    let (dtype, bytes) = raw(&t.data);
-    let data = b.create_vector(&bytes);
+    let data = b.create_vector(&t.to_bytes());
     table(b, |b| {
         b.push_slot_always(slot(0), name);
         b.push_slot_always(slot(2), dims);
-        b.push_slot_always(slot(3), dtype as i32);
+        b.push_slot_always(slot(3), code(t.dtype()) as i32);
         b.push_slot_always(slot(4), data);
     })
 }
@@ -149,20 +149,11 @@ fn named(b: &mut Builder, name: WIPOffset<&str>, value: impl FnOnce(&mut Builder
     })
 }
 
-fn byte_len(data: &TensorData) -> usize {
-    match data {
-        TensorData::F32(v) => size_of_val(v.as_slice()),
-        TensorData::I32(v) => size_of_val(v.as_slice()),
-        TensorData::I64(v) => size_of_val(v.as_slice()),
-        TensorData::Bool(v) => v.len(),
-    }
-}
-
-fn raw(data: &TensorData) -> (DataType, Vec<u8>) {
-    match data {
-        TensorData::F32(v) => (DataType::Float, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        TensorData::I32(v) => (DataType::Int32, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        TensorData::I64(v) => (DataType::Int64, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        TensorData::Bool(v) => (DataType::Bool, v.iter().map(|&x| u8::from(x)).collect()),
+fn code(dtype: DType) -> DataType {
+    match dtype {
+        DType::F32 => DataType::Float,
+        DType::I32 => DataType::Int32,
+        DType::I64 => DataType::Int64,
+        DType::Bool => DataType::Bool,
     }
 }

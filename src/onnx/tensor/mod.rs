@@ -7,6 +7,8 @@
 //! | int64, and uint32, uint64 (an error above `i64::MAX`) | i64 |
 //! | bool | bool |
 //!
+//! So arithmetic on narrow integers does not wrap at 8 or 16 bits, as it would in ONNX.
+//!
 //! The size of the data is compared with the shape before anything is allocated.
 
 mod decode;
@@ -15,48 +17,31 @@ mod minifloat;
 
 use std::path::Path;
 
+use pamc_passes::ir::{Element, Tensor};
+
 use super::error::TensorError;
 use super::proto::{DataType, SparseTensorProto, TensorProto};
 
 /// Most elements a sparse tensor may have once written out: 1 GiB of f32.
 const MAX_DENSE: usize = 1 << 28;
 
-/// A tensor in host memory, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostTensor {
-    /// Size of each axis; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// The elements; their number is the product of `shape`.
-    pub data: TensorData,
-}
-
-/// The elements of a [`HostTensor`].
-#[derive(Clone, Debug, PartialEq)]
-pub enum TensorData {
-    /// 32-bit floats.
+/// Decoded elements in row-major order, not yet shaped.
+enum TensorData {
     F32(Vec<f32>),
-    /// 32-bit signed integers.
     I32(Vec<i32>),
-    /// 64-bit signed integers.
     I64(Vec<i64>),
-    /// Truth values.
     Bool(Vec<bool>),
 }
 
 impl TensorData {
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(v) => v.len(),
-            Self::I32(v) => v.len(),
-            Self::I64(v) => v.len(),
-            Self::Bool(v) => v.len(),
-        }
-    }
-
-    /// Whether there is no element.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    fn shaped(self, shape: &[usize]) -> Result<Tensor, TensorError> {
+        let tensor = match self {
+            Self::F32(v) => Tensor::from_vec(shape, v),
+            Self::I32(v) => Tensor::from_vec(shape, v),
+            Self::I64(v) => Tensor::from_vec(shape, v),
+            Self::Bool(v) => Tensor::from_vec(shape, v),
+        };
+        tensor.ok_or_else(|| TensorError::Shape(shape.iter().map(|&d| d as i64).collect()))
     }
 }
 
@@ -71,7 +56,7 @@ pub struct Converted {
 
 /// A decoded tensor and, if its element type was rounded, from which one.
 pub(crate) struct Decoded {
-    pub tensor: HostTensor,
+    pub tensor: Tensor,
     pub converted_from: Option<&'static str>,
 }
 
@@ -90,7 +75,7 @@ pub(crate) fn decode(t: &TensorProto, dir: Option<&Path>) -> Result<Decoded, Ten
     } else {
         decode::from_fields(dtype, count, t)?
     };
-    Ok(Decoded { tensor: HostTensor { shape, data }, converted_from: rounded(dtype) })
+    Ok(Decoded { tensor: data.shaped(&shape)?, converted_from: rounded(dtype) })
 }
 
 /// Decodes raw little-endian bytes, as ONNX Runtime's checkpoints hold them.
@@ -102,7 +87,7 @@ pub(crate) fn decode_raw(
     let (shape, count) = element_count(dims)?;
     let dtype = data_type(data_type_code)?;
     let data = decode::from_bytes(dtype, count, bytes)?;
-    Ok(Decoded { tensor: HostTensor { shape, data }, converted_from: rounded(dtype) })
+    Ok(Decoded { tensor: data.shaped(&shape)?, converted_from: rounded(dtype) })
 }
 
 /// Bytes that raw data of this shape and type takes.
@@ -119,25 +104,26 @@ pub(crate) fn densify(s: &SparseTensorProto, dir: Option<&Path>) -> Result<Decod
     if count > MAX_DENSE {
         return Err(bad("more elements than pamc writes out"));
     }
-    let nnz = values.tensor.data.len();
-    let TensorData::I64(raw) = &indices.data else { return Err(bad("indices are not int64")) };
-    let linear: Option<Vec<usize>> = match indices.shape.as_slice() {
-        [n] if *n == nnz => raw.iter().map(|&i| usize::try_from(i).ok()).collect(),
-        [n, rank] if *n == nnz && *rank == shape.len() && *rank > 0 => {
-            raw.chunks_exact(*rank).map(|row| linearize(row, &shape)).collect()
+    let nnz = values.tensor.len();
+    let Some(raw) = indices.to_vec::<i64>() else { return Err(bad("indices are not int64")) };
+    let linear: Option<Vec<usize>> = match *indices.shape() {
+        [n] if n == nnz => raw.iter().map(|&i| usize::try_from(i).ok()).collect(),
+        [n, rank] if n == nnz && rank == shape.len() && rank > 0 => {
+            raw.chunks_exact(rank).map(|row| linearize(row, &shape)).collect()
         }
         _ => return Err(bad("indices have a wrong shape")),
     };
     let linear = linear
         .filter(|v| v.iter().all(|&i| i < count))
         .ok_or_else(|| bad("an index is out of range"))?;
-    let data = match values.tensor.data {
-        TensorData::F32(v) => TensorData::F32(scatter(count, &linear, v)),
-        TensorData::I32(v) => TensorData::I32(scatter(count, &linear, v)),
-        TensorData::I64(v) => TensorData::I64(scatter(count, &linear, v)),
-        TensorData::Bool(v) => TensorData::Bool(scatter(count, &linear, v)),
+    let dense = match &values.tensor {
+        Tensor::F32(v) => scatter(&shape, &linear, v.iter()),
+        Tensor::I32(v) => scatter(&shape, &linear, v.iter()),
+        Tensor::I64(v) => scatter(&shape, &linear, v.iter()),
+        Tensor::Bool(v) => scatter(&shape, &linear, v.iter()),
     };
-    Ok(Decoded { tensor: HostTensor { shape, data }, converted_from: values.converted_from })
+    let tensor = dense.ok_or_else(|| bad("the values do not fit the shape"))?;
+    Ok(Decoded { tensor, converted_from: values.converted_from })
 }
 
 fn linearize(row: &[i64], shape: &[usize]) -> Option<usize> {
@@ -147,12 +133,16 @@ fn linearize(row: &[i64], shape: &[usize]) -> Option<usize> {
     })
 }
 
-fn scatter<T: Default + Clone>(count: usize, at: &[usize], values: Vec<T>) -> Vec<T> {
-    let mut out = vec![T::default(); count];
-    for (&i, v) in at.iter().zip(values) {
+fn scatter<'v, T: Element + Default>(
+    shape: &[usize],
+    at: &[usize],
+    values: impl Iterator<Item = &'v T>,
+) -> Option<Tensor> {
+    let mut out = vec![T::default(); shape.iter().product()];
+    for (&i, &v) in at.iter().zip(values) {
         out[i] = v;
     }
-    out
+    Tensor::from_vec(shape, out)
 }
 
 /// The shape as sizes and its number of elements, refused if 8-byte elements would not fit.

@@ -1,0 +1,338 @@
+//! The walk over a graph: interface, constants, nodes, outputs.
+
+use std::collections::{HashMap, HashSet};
+
+use pamc_passes::ir::{DType, Graph, InputKind, Origin, Region, TensorType};
+
+use super::interface::{
+    Dim, Statistics, ancestors, inputs, named_dims, tensor_type, updates_statistics,
+};
+use super::ops::{Row, find};
+use super::site::{self, Operands, Site};
+use super::value::{Build, Fault, Value};
+use super::{ImportOptions, Imported, Parameters};
+use crate::onnx::Model;
+use crate::onnx::error::{NodeRef, OnnxError, UnboundDim, Unsupported};
+use crate::onnx::proto::{NodeProto, ValueInfoProto};
+
+/// Translates the graph of `model`.
+pub(in crate::onnx) fn import(
+    model: &Model,
+    options: &ImportOptions,
+) -> Result<Imported, OnnxError> {
+    let mut walk = Walk::new(model, options)?;
+    walk.interface()?;
+    walk.nodes()?;
+    walk.outputs()?;
+    Ok(walk.out)
+}
+
+struct Walk<'a> {
+    model: &'a Model,
+    options: &'a ImportOptions,
+    /// Values by ONNX name; `None` for results of nodes that could not be translated.
+    values: HashMap<&'a str, Option<Value>>,
+    needed: Needed<'a>,
+    statistics: Statistics<'a>,
+    out: Imported,
+}
+
+/// Which nodes matter to the outputs, and to which part of a training program they belong.
+struct Needed<'a> {
+    outputs: Vec<&'a str>,
+    any: HashSet<usize>,
+    /// Names that those nodes take or that are outputs.
+    used: HashSet<&'a str>,
+    forward: Option<HashSet<usize>>,
+    loss: HashSet<usize>,
+}
+
+impl<'a> Needed<'a> {
+    fn new(model: &'a Model, options: &'a ImportOptions) -> Self {
+        let all = model.graph().output.iter().map(|o| o.name.as_str());
+        let chosen =
+            |o: &&str| options.outputs.is_empty() || options.outputs.iter().any(|n| n == o);
+        let outputs: Vec<&str> = all.filter(chosen).collect();
+        let names = |list: &'a [String]| list.iter().map(String::as_str);
+        let regions = &options.regions;
+        let any = ancestors(&model.graph().node, outputs.iter().copied());
+        let taken = any.iter().flat_map(|&i| &model.graph().node[i].input).map(String::as_str);
+        let used = taken.chain(outputs.iter().copied()).collect();
+        let split = !(regions.forward.is_empty() && regions.loss.is_empty());
+        Needed {
+            any,
+            used,
+            forward: split.then(|| ancestors(&model.graph().node, names(&regions.forward))),
+            loss: ancestors(&model.graph().node, names(&regions.loss)),
+            outputs,
+        }
+    }
+
+    fn region(&self, node: usize) -> Region {
+        match &self.forward {
+            None => Region::Forward,
+            Some(forward) if forward.contains(&node) => Region::Forward,
+            Some(_) if self.loss.contains(&node) => Region::Loss,
+            Some(_) => Region::Backward,
+        }
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(model: &'a Model, options: &'a ImportOptions) -> Result<Self, OnnxError> {
+        let name = model.file().file_stem().map(|s| s.to_string_lossy().into_owned());
+        let out = Imported {
+            graph: Graph::new(name.unwrap_or_default()),
+            parameters: Vec::new(),
+            states: Vec::new(),
+            converted: Vec::new(),
+        };
+        let needed = Needed::new(model, options);
+        let statistics = Statistics::of(&model.graph().node);
+        let walk = Walk { model, options, values: HashMap::new(), needed, statistics, out };
+        let known: Vec<&str> = walk.model.graph().output.iter().map(|o| o.name.as_str()).collect();
+        match options.outputs.iter().find(|o| !known.contains(&o.as_str())) {
+            Some(o) => Err(walk.bad_graph(format!("there is no output `{o}`"))),
+            None => Ok(walk),
+        }
+    }
+
+    fn bad_graph(&self, reason: String) -> OnnxError {
+        OnnxError::Graph { file: self.model.file().to_owned(), reason }
+    }
+
+    fn define(&mut self, name: &'a str, value: Option<Value>) -> Result<(), OnnxError> {
+        match self.values.insert(name, value) {
+            None => Ok(()),
+            Some(_) => Err(self.bad_graph(format!("the value `{name}` is defined twice"))),
+        }
+    }
+
+    /// Who feeds an input or initializer; `None`: it is a constant, if it has a value.
+    fn kind(&self, name: &str, stored: Option<&TensorType>) -> Option<InputKind> {
+        if self.statistics.updated.contains(name) || self.options.state.iter().any(|n| n == name) {
+            return Some(InputKind::State);
+        }
+        let parameter = match (&self.options.parameters, stored) {
+            (Parameters::Named(names), _) => names.iter().any(|n| n == name),
+            (Parameters::Initializers, None) => false,
+            (Parameters::Initializers, Some(ty)) => {
+                let weight = ty.dtype == DType::F32 && ty.rank() > 0 && ty.len() > 1;
+                weight && !self.statistics.fixed.contains(name)
+            }
+        };
+        match (parameter, stored) {
+            (true, _) => Some(InputKind::Param),
+            (false, None) => Some(InputKind::Data),
+            (false, Some(_)) => None,
+        }
+    }
+
+    /// Inputs and initializers; data inputs become graph inputs before the others do.
+    fn interface(&mut self) -> Result<(), OnnxError> {
+        let graph = self.model.graph();
+        let inputs = inputs(self.model);
+        let types = self.input_types(&inputs)?;
+        for data in [true, false] {
+            for (input, ty) in inputs.iter().zip(&types) {
+                let kind = self.kind(&input.name, None).unwrap_or(InputKind::Data);
+                if (kind == InputKind::Data) == data {
+                    self.input(&input.name, ty.clone(), kind)?;
+                }
+            }
+        }
+        let (initializers, converted) = self.model.initializers()?;
+        self.out.converted = converted;
+        let dense = graph.initializer.iter();
+        let names = dense.chain(graph.sparse_initializer.iter().filter_map(|t| t.values.as_ref()));
+        let names: HashMap<&str, &'a str> =
+            names.map(|t| (t.name.as_str(), t.name.as_str())).collect();
+        for stored in initializers {
+            let Some(&key) = names.get(stored.name.as_str()) else { continue };
+            let ty = stored.tensor.ty();
+            match self.kind(key, Some(&ty)) {
+                Some(kind) => {
+                    self.input(key, ty, kind)?;
+                    match kind {
+                        InputKind::State => self.out.states.push(stored),
+                        _ => self.out.parameters.push(stored),
+                    }
+                }
+                None => self.define(key, Some(Value::Const(stored.tensor)))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, name: &'a str, ty: TensorType, kind: InputKind) -> Result<(), OnnxError> {
+        if let Some(bound) = self.options.bind.get(name) {
+            if bound.ty() != ty {
+                let reason = format!("`{name}` is {ty}, but is given {}", bound.ty());
+                return Err(self.bad_graph(reason));
+            }
+            return self.define(name, Some(Value::Const(bound.clone())));
+        }
+        let added = self.out.graph.input(name, ty, kind);
+        let node = added.map_err(|e| self.bad_graph(e.to_string()))?;
+        self.define(name, Some(Value::Node(node)))
+    }
+
+    /// Types of the inputs with every named dimension replaced by its size.
+    fn input_types(&self, inputs: &[&'a ValueInfoProto]) -> Result<Vec<TensorType>, OnnxError> {
+        let unbound: Vec<UnboundDim> = named_dims(self.model, inputs)?
+            .into_iter()
+            .filter(|u| !self.options.dims.contains_key(&u.dim))
+            .collect();
+        if !unbound.is_empty() {
+            return Err(OnnxError::UnboundDims {
+                file: self.model.file().to_owned(),
+                dims: unbound,
+            });
+        }
+        let size = |dim: Dim| match dim {
+            Dim::Size(n) => n,
+            Dim::Named(name) => self.options.dims.get(&name).copied().unwrap_or_default(),
+        };
+        let mut types = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let (code, dims) = tensor_type(self.model, input)?;
+            let dtype = site::dtype(code).map_err(|e| {
+                let (Fault::Unsupported(why) | Fault::Invalid(why)) = e;
+                self.bad_graph(format!("input `{}`: {why} is not supported", input.name))
+            })?;
+            types.push(TensorType::new(dtype, dims.into_iter().map(size).collect::<Vec<_>>()));
+        }
+        Ok(types)
+    }
+
+    fn node_ref(&self, node: &NodeProto) -> NodeRef {
+        let first = node.output.first().cloned().unwrap_or_default();
+        let official = matches!(node.domain.as_str(), "" | "ai.onnx");
+        let op = &node.op_type;
+        NodeRef {
+            name: if node.name.is_empty() { first } else { node.name.clone() },
+            op: if official { op.clone() } else { format!("{}.{op}", node.domain) },
+            opset: self.model.opset(&node.domain).unwrap_or(0),
+        }
+    }
+
+    fn nodes(&mut self) -> Result<(), OnnxError> {
+        let mut unsupported = Vec::new();
+        let model = self.model;
+        for (i, node) in model.graph().node.iter().enumerate() {
+            if !self.needed.any.contains(&i) {
+                continue;
+            }
+            let at = self.node_ref(node);
+            let outputs = match find(&node.domain, &node.op_type, at.opset) {
+                Err(reason) => Err(Fault::Unsupported(reason)),
+                Ok(row) => self.translate(i, node, at.opset, row),
+            };
+            let made = match outputs {
+                Ok(made) => made,
+                Err(Fault::Unsupported(reason)) => {
+                    if !reason.is_empty() {
+                        unsupported.push(Unsupported { node: at, reason });
+                    }
+                    Vec::new()
+                }
+                Err(Fault::Invalid(reason)) => {
+                    let file = self.model.file().to_owned();
+                    return Err(OnnxError::Node { file, node: at, reason });
+                }
+            };
+            let mut made = made.into_iter();
+            for output in &node.output {
+                let value = made.next();
+                if !output.is_empty() {
+                    self.define(output, value)?;
+                }
+            }
+        }
+        if unsupported.is_empty() {
+            return Ok(());
+        }
+        Err(OnnxError::Unsupported { file: self.model.file().to_owned(), items: unsupported })
+    }
+
+    /// The values of a node's outputs. An empty reason stands for a node that needs a value
+    /// already reported as unsupported.
+    fn translate(
+        &mut self,
+        index: usize,
+        node: &'a NodeProto,
+        opset: i64,
+        row: &Row,
+    ) -> Result<Vec<Value>, Fault> {
+        let mut inputs = Vec::with_capacity(node.input.len());
+        for name in &node.input {
+            inputs.push(match self.values.get(name.as_str()) {
+                _ if name.is_empty() => None,
+                Some(Some(value)) => Some(value.clone()),
+                Some(None) => return Err(Fault::Unsupported(String::new())),
+                None => return Err(Fault::Invalid(format!("its operand `{name}` is not defined"))),
+            });
+        }
+        let origin = origin(node, self.needed.region(index));
+        let build = Build { graph: &mut self.out.graph, origin };
+        let wanted: Vec<bool> = node
+            .output
+            .iter()
+            .map(|o| !o.is_empty() && self.needed.used.contains(o.as_str()))
+            .collect();
+        let operands = Operands { inputs, wanted: wanted.clone(), dir: self.model.dir() };
+        let mut site = Site::new(node, opset, build, operands);
+        let made = (row.make)(&mut site)?;
+        if let Some(name) = site.unread().first() {
+            return Err(Fault::Unsupported(format!("the attribute `{name}`")));
+        }
+        if let Some(i) = (made.len()..wanted.len()).find(|&i| wanted[i]) {
+            return Err(Fault::Unsupported(format!("its output {}", i + 1)));
+        }
+        if updates_statistics(node) {
+            self.update_statistics(node, &made)?;
+        }
+        Ok(made)
+    }
+
+    /// Results 2 and 3 of a batch normalization in training mode are the new values of the states
+    /// it took as operands 4 and 5.
+    fn update_statistics(&mut self, node: &NodeProto, made: &[Value]) -> Result<(), Fault> {
+        let graph = &mut self.out.graph;
+        for (name, new) in node.input.iter().skip(3).zip(made.iter().skip(1)) {
+            let state = graph.find_input(name).is_some_and(|i| i.kind == InputKind::State);
+            if let (true, Value::Node(new)) = (state, new) {
+                graph.output(name.clone(), *new)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&mut self) -> Result<(), OnnxError> {
+        for name in self.needed.outputs.clone() {
+            let value = match self.values.get(name) {
+                Some(Some(value)) => value.clone(),
+                _ => return Err(self.bad_graph(format!("nothing computes the output `{name}`"))),
+            };
+            let mut build = Build { graph: &mut self.out.graph, origin: Origin::new(name) };
+            let node = build.node(&value).map_err(|fault| {
+                let (Fault::Unsupported(why) | Fault::Invalid(why)) = fault;
+                self.bad_graph(format!("output `{name}`: {why}"))
+            })?;
+            let named = self.out.graph.output(name, node);
+            named.map_err(|e| self.bad_graph(e.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a node comes from: its name, and the layer path exporters put into the name.
+fn origin(node: &NodeProto, region: Region) -> Origin {
+    let name = match node.name.as_str() {
+        "" => node.output.first().map_or("", String::as_str),
+        name => name,
+    };
+    let path = name.trim_start_matches('/');
+    let scope = path.rsplit_once('/').map_or(String::new(), |(scope, _)| scope.replace('/', "."));
+    Origin::new(name).in_scope(scope).in_region(region)
+}

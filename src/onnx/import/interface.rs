@@ -1,0 +1,128 @@
+//! What a graph says about itself: inputs, their dimensions, which nodes matter to which value.
+
+use std::collections::HashSet;
+
+use crate::onnx::Model;
+use crate::onnx::error::{OnnxError, UnboundDim};
+use crate::onnx::proto::{DimValue, GraphProto, NodeProto, TypeValue, ValueInfoProto};
+
+/// Running means and variances: what batch normalizations take as operands 4 and 5.
+#[derive(Default)]
+pub(super) struct Statistics<'a> {
+    /// Of those in training mode, which also update them.
+    pub updated: HashSet<&'a str>,
+    /// Of those at inference.
+    pub fixed: HashSet<&'a str>,
+}
+
+impl<'a> Statistics<'a> {
+    pub fn of(nodes: &'a [NodeProto]) -> Self {
+        let mut found = Self::default();
+        for node in nodes {
+            if !matches!(node.op_type.as_str(), "BatchNormalization" | "BatchNormInternal") {
+                continue;
+            }
+            let list = if updates_statistics(node) { &mut found.updated } else { &mut found.fixed };
+            list.extend(node.input.iter().skip(3).map(String::as_str));
+        }
+        found
+    }
+}
+
+pub(super) fn updates_statistics(node: &NodeProto) -> bool {
+    let training = node.attribute.iter().any(|a| a.name == "training_mode" && a.i != 0);
+    node.op_type == "BatchNormInternal" || node.op_type == "BatchNormalization" && training
+}
+
+/// Indices of the nodes that `roots` depend on; nodes are in topological order.
+pub(super) fn ancestors<'a>(
+    nodes: &'a [NodeProto],
+    roots: impl Iterator<Item = &'a str>,
+) -> HashSet<usize> {
+    let mut wanted: HashSet<&str> = roots.collect();
+    let mut found = HashSet::new();
+    for (i, node) in nodes.iter().enumerate().rev() {
+        if node.output.iter().any(|o| !o.is_empty() && wanted.contains(o.as_str())) {
+            found.insert(i);
+            wanted.extend(node.input.iter().map(String::as_str));
+        }
+    }
+    found
+}
+
+/// Names that the nodes leading to the graph's outputs take.
+pub(in crate::onnx) fn needed_names(graph: &GraphProto) -> HashSet<String> {
+    let outputs = graph.output.iter().map(|o| o.name.as_str());
+    let found = ancestors(&graph.node, outputs).into_iter();
+    found.flat_map(|i| graph.node[i].input.iter().cloned()).collect()
+}
+
+/// Running statistics that the batch normalizations of a model update.
+pub(in crate::onnx) fn updated_statistics(model: &Model) -> Vec<String> {
+    let found = Statistics::of(&model.graph().node).updated;
+    found.into_iter().map(str::to_owned).collect()
+}
+
+/// The inputs that no initializer gives a value.
+pub(super) fn inputs(model: &Model) -> Vec<&ValueInfoProto> {
+    let graph = model.graph();
+    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    graph.input.iter().filter(|i| !stored.contains(i.name.as_str())).collect()
+}
+
+pub(super) fn tensor_type(
+    model: &Model,
+    input: &ValueInfoProto,
+) -> Result<(i32, Vec<Dim>), OnnxError> {
+    dims_of(input).map_err(|why| OnnxError::Graph {
+        file: model.file().to_owned(),
+        reason: format!("`{}` {why}", input.name),
+    })
+}
+
+pub(super) fn named_dims(
+    model: &Model,
+    inputs: &[&ValueInfoProto],
+) -> Result<Vec<UnboundDim>, OnnxError> {
+    let mut found: Vec<UnboundDim> = Vec::new();
+    for input in inputs {
+        for dim in tensor_type(model, input)?.1 {
+            if let Dim::Named(dim) = dim
+                && found.iter().all(|u| u.dim != dim)
+            {
+                found.push(UnboundDim { dim, input: input.name.clone() });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The named dimensions of the inputs.
+pub(in crate::onnx) fn symbolic_dims(model: &Model) -> Result<Vec<UnboundDim>, OnnxError> {
+    named_dims(model, &inputs(model))
+}
+
+/// A dimension of the interface.
+pub(in crate::onnx) enum Dim {
+    Size(usize),
+    Named(String),
+}
+
+/// Element type code and dimensions of a tensor input; unnamed unknown ones are called
+/// `input:axis`.
+pub(in crate::onnx) fn dims_of(input: &ValueInfoProto) -> Result<(i32, Vec<Dim>), String> {
+    let ty = input.r#type.as_ref().and_then(|t| t.value.as_ref());
+    let Some(TypeValue::Tensor(ty)) = ty else { return Err("is not a tensor".to_owned()) };
+    let Some(shape) = &ty.shape else { return Err("has no shape".to_owned()) };
+    let mut dims = Vec::with_capacity(shape.dim.len());
+    for (axis, dim) in shape.dim.iter().enumerate() {
+        dims.push(match &dim.value {
+            Some(DimValue::Size(n)) => {
+                Dim::Size(usize::try_from(*n).map_err(|_| format!("has a dimension {n}"))?)
+            }
+            Some(DimValue::Param(name)) if !name.is_empty() => Dim::Named(name.clone()),
+            _ => Dim::Named(format!("{}:{axis}", input.name)),
+        });
+    }
+    Ok((ty.elem_type, dims))
+}

@@ -1,0 +1,137 @@
+//! Matrix products and attention.
+
+use pamc_passes::ir::{Attrs, DType, Tensor};
+
+use crate::onnx::import::site::Site;
+use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
+
+type Out = Made<Vec<Value>>;
+
+pub(in crate::onnx) fn matmul(s: &mut Site) -> Out {
+    let (a, b) = (s.input(0)?, s.input(1)?);
+    Ok(vec![s.b.matmul(&a, &b, false, false)?])
+}
+
+/// com.microsoft.FusedMatMul: α · A·B with either operand transposed.
+pub(in crate::onnx) fn fused_matmul(s: &mut Site) -> Out {
+    let (a, b, alpha) = (s.input(0)?, s.input(1)?, s.float("alpha", 1.0)?);
+    if s.flag("transBatchA", false)? || s.flag("transBatchB", false)? {
+        return unsupported("transposed batches");
+    }
+    let (ta, tb) = (s.flag("transA", false)?, s.flag("transB", false)?);
+    // A vector has nothing to transpose.
+    let (ta, tb) = (ta && s.b.rank(&a) > 1, tb && s.b.rank(&b) > 1);
+    let y = s.b.matmul(&a, &b, ta, tb)?;
+    Ok(vec![s.b.mul_const(&y, alpha)?])
+}
+
+/// α · A·B + β · C.
+pub(in crate::onnx) fn gemm(s: &mut Site) -> Out {
+    let (a, b) = (s.input(0)?, s.input(1)?);
+    let (alpha, beta) = (s.float("alpha", 1.0)?, s.float("beta", 1.0)?);
+    let (ta, tb) = (s.flag("transA", false)?, s.flag("transB", false)?);
+    s.ignore(&["broadcast"]);
+    let y = s.b.matmul(&a, &b, ta, tb)?;
+    let mut y = s.b.mul_const(&y, alpha)?;
+    if let Some(c) = s.opt(2).filter(|_| beta != 0.0) {
+        let c = s.b.mul_const(&c, beta)?;
+        y = s.b.add(&y, &c)?;
+    }
+    Ok(vec![y])
+}
+
+/// Heads in `[batch, heads, length, size]`, split from `[batch, length, heads · size]` if need be.
+fn heads(s: &mut Site, x: &Value, count: Option<i64>) -> Made {
+    match s.b.shape(x)[..] {
+        [_, _, _, _] => Ok(x.clone()),
+        [n, len, width] => {
+            let count = count.and_then(|c| usize::try_from(c).ok());
+            let Some(h) = count.filter(|&h| h > 0 && width.is_multiple_of(h)) else {
+                return invalid(format!("{width} elements do not divide into the heads given"));
+            };
+            let x = s.b.reshape(x, &[n, len, h, width / h])?;
+            s.b.transpose(&x, &[0, 2, 1, 3])
+        }
+        ref other => invalid(format!("an operand of shape {other:?} has no heads")),
+    }
+}
+
+/// Key and value heads repeated until there is one for each query head.
+fn repeat_heads(s: &mut Site, x: &Value, query_heads: usize) -> Made {
+    let [n, h, len, d] = s.b.shape(x)[..] else { return invalid("heads of a wrong rank") };
+    if h == 0 || !query_heads.is_multiple_of(h) {
+        return invalid(format!("{query_heads} query heads share {h} key heads"));
+    }
+    let group = query_heads / h;
+    let x = s.b.reshape(x, &[n, h, 1, len, d])?;
+    let x = s.b.expand(&x, &[n, h, group, len, d])?;
+    s.b.reshape(&x, &[n, query_heads, len, d])
+}
+
+/// The causal mask: query i sees keys up to i + `past`.
+fn causal(queries: usize, keys: usize, past: usize) -> Made {
+    let seen = (0..queries * keys).map(|at| at % keys <= at / keys + past).collect();
+    Tensor::from_vec(&[queries, keys], seen)
+        .map(Value::Const)
+        .ok_or_else(|| Fault::Invalid("a mask of a wrong size".to_owned()))
+}
+
+fn masked(s: &mut Site, scores: &Value, mask: &Value) -> Made {
+    let hidden = s.b.scalar(f32::NEG_INFINITY);
+    match s.b.dtype(mask) {
+        DType::Bool => s.b.select(mask, scores, &hidden),
+        _ => s.b.add(scores, mask),
+    }
+}
+
+/// Scaled dot-product attention, with grouped heads, mask, soft cap and cached keys and values.
+pub(in crate::onnx) fn attention(s: &mut Site) -> Out {
+    let (q, k, v) = (s.input(0)?, s.input(1)?, s.input(2)?);
+    s.ignore(&["softmax_precision"]);
+    if s.int("qk_matmul_output_mode", 0)? != 0 || s.wants(3) {
+        return unsupported("the scores as an output");
+    }
+    if s.opt(6).is_some() {
+        return unsupported("`nonpad_kv_seqlen`");
+    }
+    let flat = s.b.rank(&q) == 3;
+    let (hq, hk) = (s.opt_int("q_num_heads")?, s.opt_int("kv_num_heads")?);
+    let (q, mut k, mut v) = (heads(s, &q, hq)?, heads(s, &k, hk)?, heads(s, &v, hk)?);
+    let mut past = 0;
+    if let (Some(pk), Some(pv)) = (s.opt(4), s.opt(5)) {
+        past = s.b.shape(&pk).get(2).copied().unwrap_or(0);
+        (k, v) = (s.b.concat(&[&pk, &k], 2)?, s.b.concat(&[&pv, &v], 2)?);
+    }
+    let [n, query_heads, queries, size] = s.b.shape(&q)[..] else {
+        return invalid("queries of a wrong rank");
+    };
+    let present = [k.clone(), v.clone()];
+    if s.b.shape(&k).get(1) != Some(&query_heads) {
+        (k, v) = (repeat_heads(s, &k, query_heads)?, repeat_heads(s, &v, query_heads)?);
+    }
+    let keys = s.b.shape(&k)[2];
+    let scale = s.float("scale", 1.0 / (size as f32).sqrt())?;
+    let scores = s.b.matmul(&q, &k, false, true)?;
+    let mut scores = s.b.mul_const(&scores, scale)?;
+    let cap = s.float("softcap", 0.0)?;
+    if cap != 0.0 {
+        let bent = s.b.mul_const(&scores, 1.0 / cap)?;
+        let bent = s.b.tanh(&bent)?;
+        scores = s.b.mul_const(&bent, cap)?;
+    }
+    if let Some(mask) = s.opt(3) {
+        scores = masked(s, &scores, &mask)?;
+    }
+    if s.flag("is_causal", false)? {
+        scores = masked(s, &scores, &causal(queries, keys, past)?)?;
+    }
+    let weights = s.b.op("softmax", &[&scores], Attrs::none().with("axis", 3i64))?;
+    let mut y = s.b.matmul(&weights, &v, false, false)?;
+    if flat {
+        let width = query_heads * s.b.shape(&v)[3];
+        y = s.b.transpose(&y, &[0, 2, 1, 3])?;
+        y = s.b.reshape(&y, &[n, queries, width])?;
+    }
+    let [present_key, present_value] = present;
+    Ok(vec![y, present_key, present_value])
+}

@@ -1,0 +1,293 @@
+//! Convolution and pooling, forward and backward.
+
+use pamc_passes::ir::{Attrs, DType, Tensor};
+
+use crate::onnx::import::site::Site;
+use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
+
+type Out = Made<Vec<Value>>;
+
+/// A sliding window over the spatial axes.
+struct Window {
+    kernel: Vec<usize>,
+    strides: Vec<usize>,
+    dilations: Vec<usize>,
+    lo: Vec<usize>,
+    hi: Vec<usize>,
+}
+
+/// A list attribute with `n` positive entries, all 1 if it is left out.
+fn list(s: &Site, name: &str, n: usize) -> Made<Vec<usize>> {
+    let Some(given) = s.ints(name)? else { return Ok(vec![1; n]) };
+    let positive = |&x: &i64| usize::try_from(x).ok().filter(|&x| (1..1 << 31).contains(&x));
+    let sizes: Option<Vec<usize>> = given.iter().map(positive).collect();
+    let sizes = sizes.filter(|v| v.len() == n);
+    sizes.ok_or_else(|| Fault::Invalid(format!("`{name}` is {given:?} for {n} spatial axes")))
+}
+
+impl Window {
+    /// The window over `spatial` that the attributes of a node describe.
+    fn of(s: &Site, spatial: &[usize], kernel: Vec<usize>) -> Made<Self> {
+        let n = spatial.len();
+        let (strides, dilations) = (list(s, "strides", n)?, list(s, "dilations", n)?);
+        let mut w = Window { kernel, strides, dilations, lo: vec![0; n], hi: vec![0; n] };
+        match s.text("auto_pad", "NOTSET")? {
+            "NOTSET" | "" => w.explicit(s, n)?,
+            "VALID" => {}
+            "SAME_UPPER" => w.same(spatial, false),
+            "SAME_LOWER" => w.same(spatial, true),
+            other => return unsupported(format!("auto_pad `{other}`")),
+        }
+        if s.flag("ceil_mode", false)? {
+            w.round_up(spatial);
+        }
+        Ok(w)
+    }
+
+    fn explicit(&mut self, s: &Site, n: usize) -> Made<()> {
+        let Some(pads) = s.ints("pads")? else { return Ok(()) };
+        let fits = |&p: &i64| usize::try_from(p).ok().filter(|&p| p < 1 << 31);
+        match pads.iter().map(fits).collect::<Option<Vec<usize>>>() {
+            Some(pads) if pads.len() == 2 * n => {
+                (self.lo, self.hi) = (pads[..n].to_vec(), pads[n..].to_vec());
+                Ok(())
+            }
+            _ => invalid(format!("pads {pads:?} for {n} spatial axes")),
+        }
+    }
+
+    fn reach(&self, axis: usize) -> usize {
+        (self.kernel[axis] - 1) * self.dilations[axis] + 1
+    }
+
+    /// As many windows as strides fit, the padding shared between both sides.
+    fn same(&mut self, spatial: &[usize], lower: bool) {
+        for (axis, &extent) in spatial.iter().enumerate() {
+            let windows = extent.div_ceil(self.strides[axis]);
+            let needed = windows.saturating_sub(1) * self.strides[axis] + self.reach(axis);
+            let total = needed.saturating_sub(extent);
+            let small = total / 2;
+            self.lo[axis] = if lower { total - small } else { small };
+            self.hi[axis] = total - self.lo[axis];
+        }
+    }
+
+    /// Padding for a last window that begins inside but ends outside.
+    fn round_up(&mut self, spatial: &[usize]) {
+        for (axis, &extent) in spatial.iter().enumerate() {
+            let (stride, reach) = (self.strides[axis], self.reach(axis));
+            let padded = extent + self.lo[axis] + self.hi[axis];
+            let Some(rest) = padded.checked_sub(reach) else { continue };
+            let windows = rest.div_ceil(stride) + 1;
+            let begins_inside = (windows - 1) * stride < extent + self.lo[axis];
+            if begins_inside && !rest.is_multiple_of(stride) {
+                self.hi[axis] += stride - rest % stride;
+            }
+        }
+    }
+
+    /// As the real ops have it.
+    fn pads(&self) -> Attrs {
+        Attrs::none()
+            .with("strides", &self.strides[..])
+            .with("dilations", &self.dilations[..])
+            .with("pads", &[&self.lo[..], &self.hi].concat()[..])
+    }
+
+    /// As `unfold` and `fold` have it.
+    fn attrs(&self) -> Attrs {
+        Attrs::none()
+            .with("kernel", &self.kernel[..])
+            .with("strides", &self.strides[..])
+            .with("dilations", &self.dilations[..])
+            .with("pads_lo", &self.lo[..])
+            .with("pads_hi", &self.hi[..])
+    }
+
+    /// `[batch, channels, kernel …, windows …]`; padding reads `value`.
+    fn unfold(&self, s: &mut Site, x: &Value, value: f32) -> Made {
+        s.b.op("unfold", &[x], self.attrs().with("value", value))
+    }
+
+    /// The adjoint of [`Window::unfold`].
+    fn fold(&self, s: &mut Site, windows: &Value, spatial: &[usize]) -> Made {
+        s.b.op("fold", &[windows], self.attrs().with("spatial", spatial))
+    }
+
+    /// Positions of the kernel's axes in unfolded data.
+    fn kernel_axes(&self) -> Vec<usize> {
+        (2..2 + self.kernel.len()).collect()
+    }
+}
+
+/// `[batch, channels, spatial …]` taken apart.
+fn spatial(shape: &[usize]) -> Made<&[usize]> {
+    match shape.get(2..) {
+        Some(spatial) if !spatial.is_empty() => Ok(spatial),
+        _ => invalid(format!("{shape:?} has no spatial axes")),
+    }
+}
+
+fn pool_window(s: &Site, shape: &[usize]) -> Made<Window> {
+    let spatial = spatial(shape)?;
+    if s.ints("kernel_shape")?.is_none() {
+        return invalid("no kernel is given");
+    }
+    let kernel = list(s, "kernel_shape", spatial.len())?;
+    Window::of(s, spatial, kernel)
+}
+
+fn named(s: &mut Site, op: &str) {
+    s.b.origin.op = op.into();
+}
+
+pub(in crate::onnx) fn max_pool(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let window = pool_window(s, &s.b.shape(&x))?;
+    if s.flag("storage_order", false)? && s.wants(1) {
+        return unsupported("column-major indices");
+    }
+    let y = s.b.op("max_pool", &[&x], window.pads().with("kernel", &window.kernel[..]))?;
+    let input = s.b.node(&x)?;
+    Ok(vec![y, Value::PoolIndex { input }])
+}
+
+/// The gradient goes to the first maximum of each window. Operands: g and MaxPool's indices.
+pub(in crate::onnx) fn max_pool_grad(s: &mut Site) -> Out {
+    let g = s.input(0)?;
+    named(s, "max_pool");
+    let Some(Value::PoolIndex { input }) = s.opt(1) else {
+        return unsupported("indices that are not a MaxPool's second output");
+    };
+    let x = Value::Node(input);
+    let shape = s.b.shape(&x);
+    let window = pool_window(s, &shape)?;
+    s.ignore(&["storage_order"]);
+    let windows = window.unfold(s, &x, f32::NEG_INFINITY)?;
+    let wide = s.b.shape(&windows);
+    let (k, out) = (window.kernel.iter().product::<usize>(), &wide[2 + window.kernel.len()..]);
+    let flat = [&shape[..2], &[k], out].concat();
+    let windows = s.b.reshape(&windows, &flat)?;
+    let first = s.b.op("argmax", &[&windows], Attrs::none().with("axis", 2i64))?;
+    let on = s.b.one_hot(&first, k, 2)?;
+    let g = s.b.reshape(&g, &[&shape[..2], &[1], out].concat())?;
+    let zero = s.b.scalar(0.0);
+    let spread = s.b.select(&on, &g, &zero)?;
+    let spread = s.b.reshape(&spread, &wide)?;
+    Ok(vec![window.fold(s, &spread, &shape[2..])?])
+}
+
+/// Whether padding counts as elements of a window's mean. What `ceil_mode` adds never does.
+fn counts_padding(s: &Site, window: &Window) -> Made<bool> {
+    let include = s.flag("count_include_pad", false)?;
+    if include && s.flag("ceil_mode", false)? && window.lo.iter().chain(&window.hi).any(|&p| p > 0)
+    {
+        return unsupported("count_include_pad together with ceil_mode");
+    }
+    Ok(include)
+}
+
+/// What each window's sum is divided by: its size, or how much of it lies inside.
+fn divisors(s: &mut Site, window: &Window, spatial: &[usize]) -> Made {
+    if counts_padding(s, window)? {
+        let k: usize = window.kernel.iter().product();
+        return Ok(s.b.scalar(k as f32));
+    }
+    let ones = Tensor::full(&[&[1, 1], spatial].concat(), 1f32);
+    let windows = window.unfold(s, &Value::Const(ones), 0.0)?;
+    s.b.sum(&windows, &window.kernel_axes(), false)
+}
+
+pub(in crate::onnx) fn average_pool(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let window = pool_window(s, &s.b.shape(&x))?;
+    let include = counts_padding(s, &window)?;
+    let attrs = window.pads().with("kernel", &window.kernel[..]);
+    Ok(vec![s.b.op("avg_pool", &[&x], attrs.with("count_include_pad", include))?])
+}
+
+/// Each window's gradient shared among its elements. Operands: the input's shape and g.
+pub(in crate::onnx) fn average_pool_grad(s: &mut Site) -> Out {
+    let Some(shape) = s.const_ints(0, "shape")? else { return invalid("no shape is given") };
+    let (shape, g) = (super::layout::sizes(&shape)?, s.input(1)?);
+    named(s, "avg_pool");
+    let window = pool_window(s, &shape)?;
+    let by = divisors(s, &window, spatial(&shape)?)?;
+    let share = s.b.div(&g, &by)?;
+    let out = s.b.shape(&share).get(2..).unwrap_or_default().to_vec();
+    let ones = vec![1; window.kernel.len()];
+    let share = s.b.reshape(&share, &[&shape[..2], &ones, &out].concat())?;
+    let share = s.b.expand(&share, &[&shape[..2], &window.kernel, &out].concat())?;
+    Ok(vec![window.fold(s, &share, &shape[2..])?])
+}
+
+pub(in crate::onnx) fn global_average_pool(s: &mut Site) -> Out {
+    super::elementwise::row::<1>(s, "global_avg_pool")
+}
+
+pub(in crate::onnx) fn global_max_pool(s: &mut Site) -> Out {
+    super::elementwise::row::<1>(s, "global_max_pool")
+}
+
+/// Input and weight shapes and the window of a convolution.
+fn conv_window(s: &Site, x: &Value, w: &Value) -> Made<(Vec<usize>, Vec<usize>, Window, usize)> {
+    let (shape, weight) = (s.b.shape(x), s.b.shape(w));
+    let axes = spatial(&shape)?;
+    let kernel = spatial(&weight)?.to_vec();
+    let group = usize::try_from(s.int("group", 1)?).unwrap_or(0);
+    let fits = kernel.len() == axes.len()
+        && group > 0
+        && weight[0].is_multiple_of(group)
+        && weight[1].checked_mul(group) == Some(shape[1])
+        && kernel.iter().all(|&k| k > 0);
+    if !fits {
+        return invalid(format!("a weight {weight:?} in {group} groups for an input {shape:?}"));
+    }
+    if s.ints("kernel_shape")?.is_some() && list(s, "kernel_shape", axes.len())? != kernel {
+        return invalid(format!("`kernel_shape` is not that of the weight {weight:?}"));
+    }
+    let window = Window::of(s, axes, kernel)?;
+    Ok((shape, weight, window, group))
+}
+
+pub(in crate::onnx) fn conv(s: &mut Site) -> Out {
+    let (x, w) = (s.input(0)?, s.input(1)?);
+    let (_, _, window, group) = conv_window(s, &x, &w)?;
+    let attrs = window.pads().with("groups", group as i64);
+    let mut operands = vec![x, w];
+    operands.extend(s.opt(2));
+    Ok(vec![s.b.op("conv", &operands.iter().collect::<Vec<_>>(), attrs)?])
+}
+
+/// Results for input, weight and bias, as matrix products over unfolded windows. Operands: g, x, w.
+pub(in crate::onnx) fn conv_grad(s: &mut Site) -> Out {
+    let (g, x, w) = (s.input(0)?, s.input(1)?, s.input(2)?);
+    named(s, "conv");
+    let (shape, weight, window, group) = conv_window(s, &x, &w)?;
+    if s.b.dtype(&g) != DType::F32 {
+        return invalid("the gradient is not f32");
+    }
+    let (n, m) = (shape[0], weight[0] / group);
+    let out = s.b.shape(&g).get(2..).unwrap_or_default().to_vec();
+    let positions: usize = out.iter().product();
+    let taps = weight[1] * window.kernel.iter().product::<usize>();
+    let gg = s.b.reshape(&g, &[n, group, m, positions])?;
+    let ww = s.b.reshape(&w, &[group, m, taps])?;
+    let windows = s.b.matmul(&ww, &gg, true, false)?;
+    let wide = [&shape[..2], &window.kernel, &out].concat();
+    let windows = s.b.reshape(&windows, &wide)?;
+    let dx = window.fold(s, &windows, &shape[2..])?;
+    let seen = window.unfold(s, &x, 0.0)?;
+    let seen = s.b.reshape(&seen, &[n, group, taps, positions])?;
+    // [group, ·, n · positions], so that one contraction sums over the batch as well.
+    let by_group = |s: &mut Site, v: &Value, rows: usize| {
+        let v = s.b.transpose(v, &[1, 2, 0, 3])?;
+        s.b.reshape(&v, &[group, rows, n * positions])
+    };
+    let (rows, cols) = (by_group(s, &gg, m)?, by_group(s, &seen, taps)?);
+    let dw = s.b.matmul(&rows, &cols, false, true)?;
+    let dw = s.b.reshape(&dw, &weight)?;
+    let axes: Vec<usize> = (0..shape.len()).filter(|&i| i != 1).collect();
+    let db = s.b.sum(&g, &axes, false)?;
+    Ok(vec![dx, dw, db])
+}

@@ -1,0 +1,324 @@
+//! Operators that move elements.
+
+use pamc_passes::ir::{Attrs, DType, Tensor};
+use pamc_passes::ops::broadcast_shapes;
+
+use crate::onnx::import::site::Site;
+use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
+
+type Out = Made<Vec<Value>>;
+
+pub(in crate::onnx) fn identity(s: &mut Site) -> Out {
+    Ok(vec![s.input(0)?])
+}
+
+pub(in crate::onnx) fn reshape(s: &mut Site) -> Out {
+    let (x, zero_is_zero) = (s.input(0)?, s.flag("allowzero", false)?);
+    let Some(wanted) = s.const_ints(1, "shape")? else { return invalid("no shape is given") };
+    let from = s.b.shape(&x);
+    let mut shape = Vec::with_capacity(wanted.len());
+    for (i, &d) in wanted.iter().enumerate() {
+        shape.push(match d {
+            0 if !zero_is_zero => match from.get(i) {
+                Some(&d) => d,
+                None => return invalid(format!("shape {wanted:?} copies axis {i} of {from:?}")),
+            },
+            -1 => 1,
+            d => usize::try_from(d).map_err(|_| Fault::Invalid(format!("shape {wanted:?}")))?,
+        });
+    }
+    let mismatch = || Fault::Invalid(format!("{from:?} cannot be reshaped to {wanted:?}"));
+    match wanted.iter().filter(|&&d| d == -1).count() {
+        0 => {}
+        1 => {
+            let known = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+            let known = known.filter(|&n| n > 0).ok_or_else(mismatch)?;
+            let total: usize = from.iter().product();
+            if !total.is_multiple_of(known) {
+                return Err(mismatch());
+            }
+            let free = wanted.iter().position(|&d| d == -1).unwrap_or(0);
+            shape[free] = total / known;
+        }
+        _ => return Err(mismatch()),
+    }
+    Ok(vec![s.b.reshape(&x, &shape)?])
+}
+
+pub(in crate::onnx) fn flatten(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let shape = s.b.shape(&x);
+    let axis = s.int("axis", 1)?;
+    let axis = if axis == shape.len() as i64 { shape.len() } else { s.axis(axis, shape.len())? };
+    let (outer, inner) = shape.split_at(axis);
+    Ok(vec![s.b.reshape(&x, &[outer.iter().product(), inner.iter().product()])?])
+}
+
+pub(in crate::onnx) fn squeeze(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let shape = s.b.shape(&x);
+    let axes = match s.ints_moved("axes", 13, 1)? {
+        Some(axes) => s.axes(&axes, shape.len())?,
+        None => (0..shape.len()).filter(|&i| shape[i] == 1).collect(),
+    };
+    if let Some(&bad) = axes.iter().find(|&&a| shape[a] != 1) {
+        return invalid(format!("axis {bad} of {shape:?} is not 1"));
+    }
+    let kept: Vec<usize> =
+        (0..shape.len()).filter(|i| !axes.contains(i)).map(|i| shape[i]).collect();
+    Ok(vec![s.b.reshape(&x, &kept)?])
+}
+
+pub(in crate::onnx) fn unsqueeze(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let Some(axes) = s.ints_moved("axes", 13, 1)? else { return invalid("no axes are given") };
+    let mut shape = s.b.shape(&x);
+    for axis in s.axes(&axes, shape.len() + axes.len())? {
+        shape.insert(axis, 1);
+    }
+    Ok(vec![s.b.reshape(&x, &shape)?])
+}
+
+pub(in crate::onnx) fn transpose(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let rank = s.b.rank(&x);
+    let perm = match s.ints("perm")? {
+        Some(perm) => perm.iter().map(|&p| s.axis(p, rank)).collect::<Made<Vec<_>>>()?,
+        None => (0..rank).rev().collect(),
+    };
+    Ok(vec![s.b.transpose(&x, &perm)?])
+}
+
+pub(in crate::onnx) fn expand(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let Some(shape) = s.const_ints(1, "shape")? else { return invalid("no shape is given") };
+    let to = sizes(&shape)?;
+    let to = broadcast_shapes(&[&s.b.shape(&x), &to]).map_err(Fault::Invalid)?;
+    Ok(vec![s.b.expand(&x, &to)?])
+}
+
+pub(in crate::onnx) fn tile(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let Some(repeats) = s.const_ints(1, "repeats")? else { return invalid("no repeats are given") };
+    Ok(vec![s.b.op("tile", &[&x], Attrs::none().with("repeats", repeats))?])
+}
+
+pub(in crate::onnx) fn concat(s: &mut Site) -> Out {
+    let parts = (0..s.inputs.len()).map(|i| s.input(i)).collect::<Made<Vec<_>>>()?;
+    let Some(first) = parts.first() else { return invalid("nothing to concatenate") };
+    let axis = s.int("axis", 1)?;
+    let axis = s.axis(axis, s.b.rank(first))?;
+    Ok(vec![s.b.concat(&parts.iter().collect::<Vec<_>>(), axis)?])
+}
+
+/// Concat whose second output is the extent of each part: com.microsoft.ConcatTraining.
+pub(in crate::onnx) fn concat_training(s: &mut Site) -> Out {
+    let mut out = concat(s)?;
+    let axis = s.int("axis", 1)?;
+    let mut lengths = Vec::new();
+    for i in 0..s.inputs.len() {
+        let shape = s.b.shape(&s.input(i)?);
+        lengths.push(shape[s.axis(axis, shape.len())?] as i64);
+    }
+    out.push(int_list(lengths)?);
+    Ok(out)
+}
+
+pub(in crate::onnx) fn split(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let shape = s.b.shape(&x);
+    let axis = s.int("axis", 0)?;
+    let axis = s.axis(axis, shape.len())?;
+    let extent = shape[axis];
+    let microsoft = s.node.domain == "com.microsoft";
+    let given =
+        if s.opset < 13 && !microsoft { s.ints("split")? } else { s.const_ints(1, "split")? };
+    let parts = s.int("num_outputs", s.node.output.len() as i64)?;
+    let lens = match given {
+        Some(given) => sizes(&given)?,
+        None => {
+            let n = usize::try_from(parts).ok().filter(|&n| n > 0 && n <= extent.max(1));
+            let n = n.ok_or_else(|| Fault::Invalid(format!("{extent} into {parts} parts")))?;
+            let each = extent.div_ceil(n);
+            (0..n).map(|i| each.min(extent.saturating_sub(i * each))).collect()
+        }
+    };
+    let total = lens.iter().try_fold(0usize, |n, &l| n.checked_add(l));
+    if total != Some(extent) {
+        return invalid(format!("parts {lens:?} of an axis of {extent}"));
+    }
+    let mut start = 0;
+    let mut out = Vec::with_capacity(lens.len());
+    for len in lens {
+        out.push(s.b.slice(&x, axis, start, len)?);
+        start += len;
+    }
+    Ok(out)
+}
+
+struct SliceArgs {
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+    axes: Option<Vec<i64>>,
+    steps: Option<Vec<i64>>,
+}
+
+fn slice_args(s: &Site) -> Made<SliceArgs> {
+    let need = |list: Option<Vec<i64>>, what: &str| {
+        list.ok_or_else(|| Fault::Invalid(format!("no {what} are given")))
+    };
+    Ok(if s.opset < 10 {
+        SliceArgs {
+            starts: need(s.ints("starts")?, "starts")?,
+            ends: need(s.ints("ends")?, "ends")?,
+            axes: s.ints("axes")?,
+            steps: None,
+        }
+    } else {
+        SliceArgs {
+            starts: need(s.const_ints(1, "starts")?, "starts")?,
+            ends: need(s.const_ints(2, "ends")?, "ends")?,
+            axes: s.const_ints(3, "axes")?,
+            steps: s.const_ints(4, "steps")?,
+        }
+    })
+}
+
+pub(in crate::onnx) fn slice(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let mut size = s.b.shape(&x);
+    let rank = size.len();
+    let args = slice_args(s)?;
+    let n = args.starts.len();
+    let axes = args.axes.unwrap_or_else(|| (0..n as i64).collect());
+    let given_steps = args.steps.unwrap_or_else(|| vec![1; n]);
+    if args.ends.len() != n || axes.len() != n || given_steps.len() != n {
+        return invalid("starts, ends, axes and steps are of different lengths");
+    }
+    let (mut starts, mut steps) = (vec![0; rank], vec![1; rank]);
+    for i in 0..n {
+        let (axis, step) = (s.axis(axes[i], rank)?, given_steps[i]);
+        if step == 0 || step == i64::MIN {
+            return invalid(format!("step {step}"));
+        }
+        let (start, len) = range(args.starts[i], args.ends[i], step, size[axis]);
+        (starts[axis], steps[axis], size[axis]) = (start, step, len);
+    }
+    Ok(vec![s.b.slice_by(&x, &starts, &size, Some(&steps))?])
+}
+
+/// First index and number of elements of `start..end` by `step` within an axis of extent `n`.
+fn range(start: i64, end: i64, step: i64, n: usize) -> (i64, usize) {
+    let n = n as i64;
+    let place = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
+    let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
+    let start = place(start).clamp(low.max(0), high.max(0));
+    let end = place(end).clamp(low, high);
+    let distance = if step > 0 { end - start } else { start - end };
+    if distance <= 0 || n == 0 {
+        return (0, 0);
+    }
+    (start, (distance as u64).div_ceil(step.unsigned_abs()) as usize)
+}
+
+pub(in crate::onnx) fn pad(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let rank = s.b.rank(&x);
+    let mode = s.text("mode", "constant")?;
+    if mode != "constant" {
+        return unsupported(format!("mode `{mode}`"));
+    }
+    let (pads, value) = if s.opset < 11 {
+        (s.ints("pads")?, s.float("value", 0.0)?)
+    } else {
+        (s.const_ints(1, "pads")?, s.const_float(2, "constant_value")?.unwrap_or(0.0))
+    };
+    let Some(pads) = pads else { return invalid("no pads are given") };
+    let axes = match s.const_ints(3, "axes")? {
+        Some(axes) => axes.iter().map(|&a| s.axis(a, rank)).collect::<Made<Vec<_>>>()?,
+        None => (0..rank).collect(),
+    };
+    if pads.len() != 2 * axes.len() {
+        return invalid(format!("{} pads for {} axes", pads.len(), axes.len()));
+    }
+    let (mut lo, mut hi) = (vec![0i64; rank], vec![0i64; rank]);
+    for (i, &axis) in axes.iter().enumerate() {
+        (lo[axis], hi[axis]) = (pads[i], pads[i + axes.len()]);
+    }
+    let x = crop(s, &x, &lo, &hi)?;
+    let positive = |v: Vec<i64>| v.into_iter().map(|p| p.max(0)).collect::<Vec<_>>();
+    if s.b.dtype(&x) != DType::F32 {
+        return unsupported(format!("padding of {}", s.b.dtype(&x)));
+    }
+    let attrs = Attrs::none().with("lo", positive(lo)).with("hi", positive(hi));
+    let attrs = attrs.with("interior", vec![0; rank]).with("value", value);
+    Ok(vec![s.b.op("pad", &[&x], attrs)?])
+}
+
+/// Negative pads take elements away.
+fn crop(s: &mut Site, x: &Value, lo: &[i64], hi: &[i64]) -> Made {
+    let mut size = s.b.shape(x);
+    let mut starts = vec![0; size.len()];
+    for axis in 0..size.len() {
+        starts[axis] = lo[axis].min(0).saturating_neg();
+        let left = (size[axis] as i64).saturating_sub(starts[axis]).saturating_add(hi[axis].min(0));
+        size[axis] = usize::try_from(left)
+            .map_err(|_| Fault::Invalid(format!("pads take away all of axis {axis}")))?;
+    }
+    s.b.slice_by(x, &starts, &size, None)
+}
+
+pub(in crate::onnx) fn depth_to_space(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let (shape, block) = blocks(s, &x)?;
+    let [n, c, h, w] = shape;
+    let dcr = s.text("mode", "DCR")? == "DCR";
+    if !c.is_multiple_of(block * block) {
+        return invalid(format!("{c} channels in blocks of {block}"));
+    }
+    let inner = c / (block * block);
+    let (split, perm) = if dcr {
+        ([n, block, block, inner, h, w], [0, 3, 4, 1, 5, 2])
+    } else {
+        ([n, inner, block, block, h, w], [0, 1, 4, 2, 5, 3])
+    };
+    let x = s.b.reshape(&x, &split)?;
+    let x = s.b.transpose(&x, &perm)?;
+    Ok(vec![s.b.reshape(&x, &[n, inner, h * block, w * block])?])
+}
+
+pub(in crate::onnx) fn space_to_depth(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let (shape, block) = blocks(s, &x)?;
+    let [n, c, h, w] = shape;
+    if !h.is_multiple_of(block) || !w.is_multiple_of(block) {
+        return invalid(format!("{h} × {w} in blocks of {block}"));
+    }
+    let x = s.b.reshape(&x, &[n, c, h / block, block, w / block, block])?;
+    let x = s.b.transpose(&x, &[0, 3, 5, 1, 2, 4])?;
+    Ok(vec![s.b.reshape(&x, &[n, c * block * block, h / block, w / block])?])
+}
+
+fn blocks(s: &Site, x: &Value) -> Made<([usize; 4], usize)> {
+    let shape = s.b.shape(x);
+    let shape: [usize; 4] =
+        shape.try_into().map_err(|d| Fault::Invalid(format!("{d:?} is not of rank 4")))?;
+    let block = s.int("blocksize", 0)?;
+    match usize::try_from(block) {
+        Ok(block) if (1..1 << 16).contains(&block) => Ok((shape, block)),
+        _ => invalid(format!("blocks of {block}")),
+    }
+}
+
+pub(super) fn sizes(list: &[i64]) -> Made<Vec<usize>> {
+    list.iter()
+        .map(|&d| usize::try_from(d).map_err(|_| Fault::Invalid(format!("sizes {list:?}"))))
+        .collect()
+}
+
+pub(super) fn int_list(values: Vec<i64>) -> Made {
+    let n = values.len();
+    Tensor::from_vec(&[n], values)
+        .map(Value::Const)
+        .ok_or_else(|| Fault::Invalid("a list of a wrong length".to_owned()))
+}

@@ -1,0 +1,140 @@
+//! Reductions and scans.
+
+use pamc_passes::ir::{Attrs, DType};
+
+use crate::onnx::import::site::Site;
+use crate::onnx::import::value::{Made, Value, invalid, unsupported};
+
+type Out = Made<Vec<Value>>;
+
+struct Over {
+    x: Value,
+    axes: Vec<usize>,
+    keep: bool,
+}
+
+/// Operand, axes and `keepdims`; `since` is the opset from which the axes are an operand.
+fn over(s: &mut Site, since: i64) -> Made<Over> {
+    let x = s.input(0)?;
+    let rank = s.b.rank(&x);
+    let given = s.ints_moved("axes", since, 1)?.unwrap_or_default();
+    let none = s.flag("noop_with_empty_axes", false)?;
+    let axes = if given.is_empty() && !none { (0..rank).collect() } else { s.axes(&given, rank)? };
+    Ok(Over { x, axes, keep: s.flag("keepdims", true)? })
+}
+
+fn plain(s: &mut Site, since: i64, name: &str) -> Out {
+    let Over { x, axes, keep } = over(s, since)?;
+    let truth = s.b.dtype(&x) == DType::Bool;
+    let x = if truth { s.b.cast(&x, DType::I32)? } else { x };
+    let y = s.b.reduce(name, &x, &axes, keep)?;
+    Ok(vec![if truth { s.b.cast(&y, DType::Bool)? } else { y }])
+}
+
+pub(in crate::onnx) fn sum(s: &mut Site) -> Out {
+    plain(s, 13, "sum")
+}
+
+pub(in crate::onnx) fn mean(s: &mut Site) -> Out {
+    plain(s, 18, "mean")
+}
+
+pub(in crate::onnx) fn max(s: &mut Site) -> Out {
+    plain(s, 18, "reduce_max")
+}
+
+pub(in crate::onnx) fn min(s: &mut Site) -> Out {
+    plain(s, 18, "reduce_min")
+}
+
+pub(in crate::onnx) fn sum_square(s: &mut Site) -> Out {
+    let Over { x, axes, keep } = over(s, 18)?;
+    let square = s.b.mul(&x, &x)?;
+    Ok(vec![s.b.sum(&square, &axes, keep)?])
+}
+
+pub(in crate::onnx) fn l1(s: &mut Site) -> Out {
+    let Over { x, axes, keep } = over(s, 18)?;
+    let size = s.b.op("abs", &[&x], Attrs::none())?;
+    Ok(vec![s.b.sum(&size, &axes, keep)?])
+}
+
+pub(in crate::onnx) fn l2(s: &mut Site) -> Out {
+    let square = sum_square(s)?;
+    Ok(vec![s.b.sqrt(&square[0])?])
+}
+
+pub(in crate::onnx) fn log_sum(s: &mut Site) -> Out {
+    let total = plain(s, 18, "sum")?;
+    Ok(vec![s.b.log(&total[0])?])
+}
+
+pub(in crate::onnx) fn log_sum_exp(s: &mut Site) -> Out {
+    plain(s, 18, "logsumexp")
+}
+
+fn arg(s: &mut Site, name: &str) -> Out {
+    let x = s.input(0)?;
+    let axis = s.int("axis", 0)?;
+    let attrs = Attrs::none()
+        .with("axis", s.axis(axis, s.b.rank(&x))? as i64)
+        .with("keepdims", s.flag("keepdims", true)?)
+        .with("last", s.flag("select_last_index", false)?);
+    Ok(vec![s.b.op(name, &[&x], attrs)?])
+}
+
+pub(in crate::onnx) fn arg_max(s: &mut Site) -> Out {
+    arg(s, "argmax")
+}
+
+pub(in crate::onnx) fn arg_min(s: &mut Site) -> Out {
+    arg(s, "argmin")
+}
+
+pub(in crate::onnx) fn cum_sum(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let Some(axis) = s.const_int(1, "axis")? else { return invalid("no axis is given") };
+    let attrs = Attrs::none()
+        .with("axis", s.axis(axis, s.b.rank(&x))? as i64)
+        .with("exclusive", s.flag("exclusive", false)?)
+        .with("reverse", s.flag("reverse", false)?);
+    Ok(vec![s.b.op("cumsum", &[&x], attrs)?])
+}
+
+/// Softmax and its logarithm: along one axis from opset 13 on, before that along all axes from
+/// `axis` on as if they were one.
+fn normalize(s: &mut Site, name: &str) -> Out {
+    let x = s.input(0)?;
+    let shape = s.b.shape(&x);
+    let axis = s.int("axis", if s.opset < 13 { 1 } else { -1 })?;
+    if s.opset >= 13 {
+        let axis = s.axis(axis, shape.len())? as i64;
+        return Ok(vec![s.b.op(name, &[&x], Attrs::none().with("axis", axis))?]);
+    }
+    let axis = if axis == shape.len() as i64 { shape.len() } else { s.axis(axis, shape.len())? };
+    let (outer, inner) = shape.split_at(axis);
+    let flat = s.b.reshape(&x, &[outer.iter().product(), inner.iter().product()])?;
+    let y = s.b.op(name, &[&flat], Attrs::none().with("axis", 1i64))?;
+    Ok(vec![s.b.reshape(&y, &shape)?])
+}
+
+pub(in crate::onnx) fn softmax(s: &mut Site) -> Out {
+    normalize(s, "softmax")
+}
+
+pub(in crate::onnx) fn log_softmax(s: &mut Site) -> Out {
+    normalize(s, "log_softmax")
+}
+
+pub(in crate::onnx) fn hardmax(s: &mut Site) -> Out {
+    if s.opset < 13 {
+        return unsupported("Hardmax before opset 13");
+    }
+    let x = s.input(0)?;
+    let shape = s.b.shape(&x);
+    let axis = s.int("axis", -1)?;
+    let axis = s.axis(axis, shape.len())?;
+    let first = s.b.op("argmax", &[&x], Attrs::none().with("axis", axis as i64))?;
+    let on = s.b.one_hot(&first, shape[axis], axis)?;
+    Ok(vec![s.b.cast(&on, DType::F32)?])
+}

@@ -1,0 +1,148 @@
+//! Values of the graph under construction, and the ops that make them, folded where they can be.
+
+use pamc_passes::interpret;
+use pamc_passes::ir::{Attrs, DType, Graph, GraphError, NodeId, Origin, Tensor, TensorType};
+use pamc_passes::ops::{self, Kind, Prim};
+
+/// Constants above this many elements are computed at run time rather than at import.
+const MAX_FOLDED: usize = 1 << 20;
+
+/// A value: known at import, or a node.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// Known now: a constant of the file, a shape, what follows from them.
+    Const(Tensor),
+    /// Computed when the program runs.
+    Node(NodeId),
+    /// Where the maxima of a pooling came from: only `MaxPoolGrad` takes it.
+    PoolIndex {
+        /// The pooled input.
+        input: NodeId,
+    },
+}
+
+/// Why a node cannot be translated.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Valid ONNX that pamc does not know; collected and reported together.
+    Unsupported(String),
+    /// A contradiction in the file or with the given sizes.
+    Invalid(String),
+}
+
+pub(super) type Made<T = Value> = Result<T, Fault>;
+
+pub(super) fn invalid<T>(why: impl Into<String>) -> Made<T> {
+    Err(Fault::Invalid(why.into()))
+}
+
+pub(super) fn unsupported<T>(why: impl Into<String>) -> Made<T> {
+    Err(Fault::Unsupported(why.into()))
+}
+
+impl From<GraphError> for Fault {
+    fn from(e: GraphError) -> Self {
+        Fault::Invalid(match e {
+            GraphError::Op { op, reason, .. } => format!("{op}: {reason}"),
+            other => other.to_string(),
+        })
+    }
+}
+
+/// Appends ops to the graph for one ONNX node.
+pub(super) struct Build<'g> {
+    pub graph: &'g mut Graph,
+    pub origin: Origin,
+}
+
+impl Build<'_> {
+    /// Element type and extents.
+    pub fn ty(&self, v: &Value) -> TensorType {
+        match v {
+            Value::Const(t) => t.ty(),
+            Value::Node(id) => self.graph.ty(*id).clone(),
+            Value::PoolIndex { input } => TensorType::new(DType::I64, self.graph.shape(*input)),
+        }
+    }
+
+    pub fn shape(&self, v: &Value) -> Vec<usize> {
+        self.ty(v).shape
+    }
+
+    pub fn rank(&self, v: &Value) -> usize {
+        self.ty(v).rank()
+    }
+
+    pub fn dtype(&self, v: &Value) -> DType {
+        self.ty(v).dtype
+    }
+
+    /// The value as a node; constants become `const` nodes.
+    pub fn node(&mut self, v: &Value) -> Made<NodeId> {
+        match v {
+            Value::Node(id) => Ok(*id),
+            Value::Const(t) => {
+                let attrs = Attrs::none().with("value", t.clone());
+                Ok(self.graph.add(row("const")?, &[], attrs, self.origin.clone())?)
+            }
+            Value::PoolIndex { .. } => unsupported("the indices of MaxPool are used"),
+        }
+    }
+
+    /// One op of the table; computed now if every operand is constant.
+    pub fn op(&mut self, name: &str, inputs: &[&Value], attrs: Attrs) -> Made {
+        let op = row(name)?;
+        let consts: Option<Vec<&Tensor>> = inputs
+            .iter()
+            .map(|v| match v {
+                Value::Const(t) => Some(t),
+                _ => None,
+            })
+            .collect();
+        if let Some(consts) = consts.filter(|c| !c.is_empty())
+            && let Some(folded) = fold(op, &consts, &attrs)?
+        {
+            return Ok(Value::Const(folded));
+        }
+        let nodes = inputs.iter().map(|v| self.node(v)).collect::<Made<Vec<_>>>()?;
+        Ok(Value::Node(self.graph.add(op, &nodes, attrs, self.origin.clone())?))
+    }
+}
+
+/// The table row of that name.
+pub(super) fn row(name: &str) -> Made<&'static ops::Op> {
+    ops::lookup(name).ok_or_else(|| Fault::Unsupported(format!("pamc has no op `{name}`")))
+}
+
+/// The value of an op on constants; `None` where it is to be computed at run time.
+fn fold(op: &'static ops::Op, consts: &[&Tensor], attrs: &Attrs) -> Made<Option<Tensor>> {
+    let fail = |reason: String| Fault::Invalid(format!("{}: {reason}", op.name));
+    let attrs = op.complete(attrs.clone()).map_err(fail)?;
+    op.check_arity(consts.len()).map_err(fail)?;
+    let types: Vec<TensorType> = consts.iter().map(|t| t.ty()).collect();
+    let ty = (op.shape)(&types.iter().collect::<Vec<_>>(), &attrs).map_err(fail)?;
+    if ty.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > MAX_FOLDED) {
+        return Ok(None);
+    }
+    match (op.kind, op.real) {
+        (Kind::Prim(Prim::Iota | Prim::RandomBits), _) => Ok(None),
+        (Kind::Prim(prim), _) => {
+            let operands: Vec<Tensor> = consts.iter().copied().cloned().collect();
+            Ok(Some(interpret::eval(prim, &operands, &attrs, &ty)))
+        }
+        (Kind::Real, Some(f)) if ty.dtype == DType::F32 => Ok(elementwise(f, consts, &ty)),
+        _ => Ok(None),
+    }
+}
+
+/// A function of real numbers on broadcast operands, in f64, rounded once.
+fn elementwise(f: fn(&[f64]) -> f64, consts: &[&Tensor], ty: &TensorType) -> Option<Tensor> {
+    let wide = consts.iter().map(|t| broadcast(t, &ty.shape)).collect::<Option<Vec<_>>>()?;
+    let at = |i: usize| wide.iter().map(|v| f64::from(v[i])).collect::<Vec<_>>();
+    Tensor::from_vec(&ty.shape, (0..ty.len()).map(|i| f(&at(i)) as f32).collect())
+}
+
+fn broadcast(t: &Tensor, shape: &[usize]) -> Option<Vec<f32>> {
+    let Tensor::F32(a) = t else { return None };
+    Some(a.broadcast(shape)?.iter().copied().collect())
+}

@@ -1,0 +1,164 @@
+//! The training sets compute what ONNX Runtime computed from the same files.
+
+use std::collections::HashMap;
+use std::fs;
+
+use pamc_passes::interpret::Values;
+use pamc_passes::ir::{Graph, InputKind, Region, Tensor};
+
+use super::{SETS, fixture, run};
+use crate::onnx::{Checkpoint, OnnxTrainingSet, TrainingGraphs, UpdateRule};
+
+fn load(set: &str) -> OnnxTrainingSet {
+    OnnxTrainingSet::load(fixture(set, "").as_path()).unwrap()
+}
+
+fn graphs(set: &OnnxTrainingSet, batch: usize) -> TrainingGraphs {
+    set.graphs(&HashMap::from([("batch".to_owned(), batch)])).unwrap()
+}
+
+/// Losses of ONNX Runtime's own run.
+fn golden(set: &str) -> Vec<f32> {
+    let text = fs::read_to_string(fixture(set, "golden_losses.json")).unwrap();
+    let list = text.split_once("\"losses\": [").unwrap().1.split_once(']').unwrap().0;
+    list.split(',').map(|x| x.trim().parse().unwrap()).collect()
+}
+
+/// Data of the first two steps of that run, by input name.
+fn batches(set: &str) -> [Values; 2] {
+    let bytes = fs::read(fixture(set, "first_batches.bin")).unwrap();
+    let ints = |b: &[u8]| b.iter().map(|&x| i64::from(x)).collect::<Vec<_>>();
+    let halves = |b: &[u8], i: usize| b[i * b.len() / 2..(i + 1) * b.len() / 2].to_vec();
+    [0, 1].map(|i| match set {
+        "mlp_adamw" => {
+            let (x, labels) = bytes.split_at(100 * 784);
+            let x = halves(x, i).iter().map(|&p| f32::from(p) / 255.0).collect();
+            Values::from([
+                ("input".to_owned(), Tensor::from_vec::<f32>(&[50, 784], x).unwrap()),
+                ("labels".to_owned(), Tensor::from_vec(&[50], ints(&halves(labels, i))).unwrap()),
+            ])
+        }
+        _ => {
+            let (ids, labels) = bytes.split_at(64 * 32);
+            Values::from([
+                ("ids".to_owned(), Tensor::from_vec(&[32, 32], ints(&halves(ids, i))).unwrap()),
+                ("labels".to_owned(), Tensor::from_vec(&[1024], ints(&halves(labels, i))).unwrap()),
+            ])
+        }
+    })
+}
+
+fn parameters(set: &OnnxTrainingSet) -> Values {
+    set.parameters().iter().map(|p| (p.name.clone(), p.tensor.clone())).collect()
+}
+
+fn batch_size(set: &str) -> usize {
+    if set == "mlp_adamw" { 50 } else { 32 }
+}
+
+/// AdamW as HuggingFace Transformers has it, the first step: moments begin at 0.
+fn first_update(p: &Tensor, g: &Tensor, lr: f32, rule: &UpdateRule) -> Tensor {
+    let UpdateRule::AdamW { beta1, beta2, epsilon, decay_last: true, correct_bias: true, .. } =
+        *rule
+    else {
+        panic!("{rule:?}");
+    };
+    let update = |(w, g): (f32, f32)| {
+        let (m, v) = ((1.0 - beta1) * g, (1.0 - beta2) * g * g);
+        let rate = lr * (1.0 - beta2).sqrt() / (1.0 - beta1);
+        w - rate * m / (v.sqrt() + epsilon)
+    };
+    let (w, g) = (p.to_vec::<f32>().unwrap(), g.to_vec::<f32>().unwrap());
+    Tensor::from_vec(p.shape(), w.into_iter().zip(g).map(update).collect()).unwrap()
+}
+
+#[test]
+fn two_steps_follow_onnx_runtime() {
+    for (name, lr) in [("mlp_adamw", 1e-3), ("lm_tiny", 3e-3)] {
+        let set = load(name);
+        let graphs = graphs(&set, batch_size(name));
+        let losses = golden(name);
+        let [first, second] = batches(name);
+        let mut values = parameters(&set);
+        let feed =
+            |values: &Values, batch: Values| values.clone().into_iter().chain(batch).collect();
+        let made = run(&graphs.gradients.graph, &feed(&values, first.clone()));
+        let loss = made["loss"].item::<f32>().unwrap();
+        assert!((loss - losses[0]).abs() < 1e-5 * loss, "{name}: {loss} against {}", losses[0]);
+        for p in set.parameters() {
+            let g = &made[&format!("grad.{}", p.name)];
+            assert_eq!(g.shape(), p.tensor.shape());
+            values.insert(p.name.clone(), first_update(&p.tensor, g, lr, &set.optimizer().rule));
+        }
+        for graph in [&graphs.loss.graph, &graphs.eval.graph] {
+            let loss = run(graph, &feed(&values, second.clone()))["loss"].item::<f32>().unwrap();
+            assert!((loss - losses[1]).abs() < 1e-4 * loss, "{name}: {loss} against {}", losses[1]);
+        }
+    }
+}
+
+#[test]
+fn labels_are_counted_by_the_models_output() {
+    let set = load("lm_tiny");
+    assert_eq!(set.data_inputs(), ["ids", "labels"]);
+    let graphs = graphs(&set, 3);
+    assert_eq!(graphs.dims["rows"], 96);
+    let output = graphs.forward.graph.find_output("output").unwrap();
+    assert_eq!(graphs.forward.graph.shape(output), [96, 96]);
+}
+
+#[test]
+fn parameters_are_the_trained_ones_and_data_comes_first() {
+    for name in SETS {
+        let set = load(name);
+        let graphs = graphs(&set, 2);
+        let checkpoint = Checkpoint::load(&fixture(name, "checkpoint")).unwrap();
+        for graph in [&graphs.loss.graph, &graphs.gradients.graph] {
+            let of = |kind| graph.inputs().iter().filter(move |i| i.kind == kind);
+            assert_eq!(of(InputKind::Param).count(), checkpoint.trainable.len());
+            assert_eq!(of(InputKind::State).count(), 0);
+            let data: Vec<_> = of(InputKind::Data).map(|i| i.name.as_str()).collect();
+            assert_eq!(data, set.data_inputs());
+            assert_eq!(graph.outputs()[0].0, "loss");
+        }
+    }
+}
+
+fn scopes_and_regions(graph: &Graph, op: &str) -> Vec<(String, Region)> {
+    let nodes = graph.nodes().filter(|(_, n)| n.op.name == op);
+    nodes.map(|(_, n)| (n.origin.scope.to_string(), n.origin.region)).collect()
+}
+
+#[test]
+fn nodes_know_their_layer_and_their_part_of_the_program() {
+    let graphs = graphs(&load("mlp_adamw"), 2);
+    let graph = &graphs.gradients.graph;
+    let found = scopes_and_regions(graph, "relu");
+    assert_eq!(found, [(String::new(), Region::Forward)]);
+    let found = scopes_and_regions(graph, "cross_entropy");
+    assert_eq!(found[0].1, Region::Loss);
+    let found = scopes_and_regions(graph, "matmul");
+    let forward = ["fc1", "fc2"].map(|s| (s.to_owned(), Region::Forward));
+    assert_eq!(found[..2], forward);
+    assert!(found[2..].iter().all(|(_, region)| *region == Region::Backward));
+}
+
+#[test]
+fn the_optimizer_is_described() {
+    let spec = load("lm_tiny").optimizer().clone();
+    let UpdateRule::AdamW { beta1, beta2, epsilon, weight_decay, correct_bias, decay_last } =
+        spec.rule
+    else {
+        panic!("{spec:?}");
+    };
+    assert_eq!((beta1, beta2, epsilon, weight_decay), (0.9, 0.999, 1e-6, 0.0));
+    assert!(correct_bias && decay_last && spec.max_norm.is_none());
+}
+
+#[test]
+fn a_folder_that_is_no_set_names_the_missing_file() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!OnnxTrainingSet::is_one(dir.path()));
+    let error = OnnxTrainingSet::load(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("eval_model.onnx"), "{error}");
+}

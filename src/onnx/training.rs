@@ -1,0 +1,254 @@
+//! The set of files ONNX Runtime's `generate_artifacts` makes for training.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use pamc_passes::ir::Tensor;
+
+use super::checkpoint::{Checkpoint, NamedTensor};
+use super::error::OnnxError;
+use super::import::{self, Dim, ImportOptions, Imported, Parameters, Regions, dims_of};
+use super::model::Model;
+use super::optimizer::OptimizerSpec;
+
+/// What `training_model.onnx` calls the accumulated gradient, after the parameter's name.
+const ACCUMULATED: &str = "_grad.accumulation.out";
+/// The accumulator itself.
+const BUFFER: &str = "_grad.accumulation.buffer";
+/// The switch that makes an accumulator begin anew.
+const RESET: &str = "lazy_reset_grad";
+
+/// A training set: model, loss, gradients, optimizer and initial parameters.
+#[derive(Clone, Debug)]
+pub struct OnnxTrainingSet {
+    dir: PathBuf,
+    forward: Option<Model>,
+    eval: Model,
+    training: Model,
+    checkpoint: Checkpoint,
+    optimizer: OptimizerSpec,
+    /// Whose outputs the loss is computed from, by name in all three models.
+    model_outputs: Vec<String>,
+}
+
+/// The graphs of a training set for one choice of sizes. Parameters are inputs of kind `Param`;
+/// running statistics of batch normalizations are inputs of kind `State`, with outputs of the same
+/// name where they are updated.
+#[derive(Clone, Debug)]
+pub struct TrainingGraphs {
+    /// The model at inference, named as in the file.
+    pub forward: Imported,
+    /// The model at inference and the loss, its only output, named `loss`.
+    pub eval: Imported,
+    /// The model in training mode and `loss`: what is to be differentiated.
+    pub loss: Imported,
+    /// Like `loss`, with the file's own gradients: an output `grad.<parameter>` for each trained
+    /// parameter.
+    pub gradients: Imported,
+    /// Sizes of all symbolic dimensions, with those that follow from the ones given.
+    pub dims: HashMap<String, usize>,
+}
+
+impl OnnxTrainingSet {
+    /// Whether `dir` looks like a training set.
+    pub fn is_one(dir: &Path) -> bool {
+        ["training_model.onnx", "eval_model.onnx", "optimizer_model.onnx", "checkpoint"]
+            .iter()
+            .all(|f| dir.join(f).is_file())
+    }
+
+    /// Reads the files of the folder `dir`; `forward.onnx` may be missing.
+    ///
+    /// # Errors
+    /// As [`Model::load`] and [`Checkpoint::load`]; [`OnnxError::Graph`] if the files do not belong
+    /// together.
+    pub fn load(dir: &Path) -> Result<Self, OnnxError> {
+        let forward = dir.join("forward.onnx");
+        let forward = if forward.is_file() { Some(Model::load(&forward)?) } else { None };
+        let eval = Model::load(&dir.join("eval_model.onnx"))?;
+        let optimizer = OptimizerSpec::of(&Model::load(&dir.join("optimizer_model.onnx"))?)?;
+        let mut set = OnnxTrainingSet {
+            dir: dir.to_owned(),
+            model_outputs: forward.as_ref().map(outputs).unwrap_or_default(),
+            forward,
+            training: Model::load(&dir.join("training_model.onnx"))?,
+            checkpoint: Checkpoint::load(&dir.join("checkpoint"))?,
+            eval,
+            optimizer,
+        };
+        if set.forward.is_none() {
+            set.model_outputs = loss_operand(&set.eval)?;
+        }
+        set.check()?;
+        Ok(set)
+    }
+
+    /// Every trained parameter has a gradient and an input, and the loss is one output.
+    fn check(&self) -> Result<(), OnnxError> {
+        let bad = |model: &Model, reason: String| {
+            Err(OnnxError::Graph { file: model.file().to_owned(), reason })
+        };
+        let names: Vec<String> = outputs(&self.training);
+        for p in &self.checkpoint.trainable {
+            if !names.contains(&format!("{}{ACCUMULATED}", p.name)) {
+                let reason = format!("it has no gradient of the parameter `{}`", p.name);
+                return bad(&self.training, reason);
+            }
+        }
+        match outputs(&self.eval).len() {
+            0 => bad(&self.eval, "it has no output, so no loss".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Trained parameters with their initial values.
+    pub fn parameters(&self) -> &[NamedTensor] {
+        &self.checkpoint.trainable
+    }
+
+    /// The checkpoint the set begins with.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The optimizer.
+    pub fn optimizer(&self) -> &OptimizerSpec {
+        &self.optimizer
+    }
+
+    /// Names of the data inputs: the model's, then labels or target.
+    pub fn data_inputs(&self) -> Vec<String> {
+        let parameter = |name: &str| self.checkpoint.parameters().any(|p| p.name == name);
+        let inputs = self.eval.graph().input.iter().map(|i| i.name.clone());
+        inputs.filter(|name| !parameter(name)).collect()
+    }
+
+    /// Builds the graphs. Symbolic dimensions need sizes in `dims`, except those that follow: the
+    /// model's output shape is known once its inputs' are, and labels may be counted by it.
+    ///
+    /// # Errors
+    /// As [`Model::import`].
+    pub fn graphs(&self, dims: &HashMap<String, usize>) -> Result<TrainingGraphs, OnnxError> {
+        let mut options = self.options(dims.clone());
+        let forward = self.forward(&options)?;
+        if let Some(model) = &self.forward {
+            options.dims.extend(implied_dims(model, &forward, dims));
+        }
+        let loss_name = outputs(&self.eval).swap_remove(0);
+        options.regions =
+            Regions { forward: self.model_outputs.clone(), loss: vec![loss_name.clone()] };
+        options.outputs = vec![loss_name.clone()];
+        let eval = rename(self.eval.import(&options)?, &loss_name);
+        // With the accumulators begun anew, what they hold is the gradient.
+        options.bind.insert(RESET.to_owned(), Tensor::full(&[1], true));
+        for p in self.parameters() {
+            let buffer = Tensor::zeros(&p.tensor.ty());
+            options.bind.insert(format!("{}{BUFFER}", p.name), buffer);
+        }
+        let loss = rename(self.training.import(&options)?, &loss_name);
+        options.outputs.clear();
+        let gradients = rename(self.training.import(&options)?, &loss_name);
+        Ok(TrainingGraphs { forward, eval, loss, gradients, dims: options.dims })
+    }
+
+    /// Trained parameters are parameters, running statistics state, other frozen ones constants.
+    fn options(&self, dims: HashMap<String, usize>) -> ImportOptions {
+        let trained = self.checkpoint.trainable.iter().map(|p| p.name.clone());
+        let state = import::updated_statistics(&self.training);
+        let frozen = self.checkpoint.frozen.iter().filter(|p| !state.contains(&p.name));
+        ImportOptions {
+            dims,
+            bind: frozen.map(|p| (p.name.clone(), p.tensor.clone())).collect(),
+            parameters: Parameters::Named(trained.collect()),
+            state,
+            ..ImportOptions::default()
+        }
+    }
+
+    /// Running statistics with their initial values.
+    pub fn states(&self) -> Vec<&NamedTensor> {
+        let state = import::updated_statistics(&self.training);
+        self.checkpoint.frozen.iter().filter(|p| state.contains(&p.name)).collect()
+    }
+
+    /// The part of the evaluation model above the loss. `forward.onnx` itself is taken where the
+    /// evaluation model names things otherwise: it is exported in training mode.
+    fn forward(&self, options: &ImportOptions) -> Result<Imported, OnnxError> {
+        let made = self.eval.graph().node.iter().flat_map(|n| &n.output);
+        let made: Vec<&String> = made.collect();
+        match &self.forward {
+            Some(model) if !self.model_outputs.iter().all(|o| made.contains(&o)) => {
+                model.import(options)
+            }
+            _ => self.forward_of_eval(options),
+        }
+    }
+
+    fn forward_of_eval(&self, options: &ImportOptions) -> Result<Imported, OnnxError> {
+        let mut eval = self.eval.clone();
+        eval.end_at(&self.model_outputs);
+        eval.import(options)
+    }
+}
+
+fn outputs(model: &Model) -> Vec<String> {
+    model.graph().output.iter().map(|o| o.name.clone()).collect()
+}
+
+/// The first operand of the node that makes the loss: without `forward.onnx`, what the model ends
+/// in.
+fn loss_operand(eval: &Model) -> Result<Vec<String>, OnnxError> {
+    let graph = eval.graph();
+    let loss = graph.output.first().map(|o| o.name.as_str());
+    let maker = graph.node.iter().find(|n| n.output.first().map(String::as_str) == loss);
+    match maker.filter(|n| n.op_type == "SoftmaxCrossEntropyLoss").and_then(|n| n.input.first()) {
+        Some(scores) => Ok(vec![scores.clone()]),
+        None => Err(OnnxError::Graph {
+            file: eval.file().to_owned(),
+            reason: "cannot tell the model from its loss; put forward.onnx beside it".to_owned(),
+        }),
+    }
+}
+
+/// Dimensions that the model's declared output shapes name and its computed ones give a size.
+fn implied_dims(
+    model: &Model,
+    imported: &Imported,
+    known: &HashMap<String, usize>,
+) -> HashMap<String, usize> {
+    let mut found = HashMap::new();
+    for output in &model.graph().output {
+        let Some(node) = imported.graph.find_output(&output.name) else { continue };
+        let Ok((_, declared)) = dims_of(output) else { continue };
+        for (dim, &size) in declared.into_iter().zip(imported.graph.shape(node)) {
+            if let Dim::Named(name) = dim
+                && !known.contains_key(&name)
+            {
+                found.insert(name, size);
+            }
+        }
+    }
+    found
+}
+
+/// Calls the loss `loss`, which becomes the first output, and the gradient of `p` `grad.p`.
+fn rename(mut imported: Imported, loss: &str) -> Imported {
+    let mut named: Vec<_> = imported.graph.outputs().to_vec();
+    named.sort_by_key(|(name, _)| name != loss);
+    imported.graph.clear_outputs();
+    for (name, node) in named {
+        let new = match name.strip_suffix(ACCUMULATED) {
+            Some(parameter) => format!("grad.{parameter}"),
+            None if name == loss => "loss".to_owned(),
+            None => name,
+        };
+        // Should two of the new names collide, the first one, the loss or a gradient, stays.
+        let _ = imported.graph.output(new, node);
+    }
+    imported
+}
