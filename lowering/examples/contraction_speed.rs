@@ -1,7 +1,9 @@
-//! Measures the contraction kernels: `cargo run --release -p pamc-lowering --example contraction_speed [n] [threads]`.
+//! Measures the contraction kernels: `cargo run --release -p pamc-lowering --example
+//! contraction_speed [n] [threads]`.
 //!
-//! Prints billions of products a second for n³ products of ordinary values, with zeros, with tiny values that flush,
-//! with an Inf in every panel, the exact slopes, and the float baseline. `PAMC_ASM=FILE` keeps the assembly, `PAMC_MLIR=FILE` the MLIR.
+//! Prints billions of products a second for n³ products of ordinary values, with zeros, with tiny
+//! values that flush, with an Inf in every panel, the exact slopes, and the float baseline.
+//! `PAMC_ASM=FILE` keeps the assembly, `PAMC_MLIR=FILE` the MLIR.
 
 use pamc_lowering::codegen::{Jit, Options, Target, compile, set_threads};
 use pamc_lowering::kernels::{
@@ -19,14 +21,43 @@ fn square(n: usize, arith: Arith, slope: bool) -> MatmulSpec {
     MatmulSpec { batch: vec![], m: n, k: n, n, a, b, out, arith, kind }
 }
 
+/// Contractions of a small GPT's training step: batch, m, k, n.
+const SHAPES: [(usize, [usize; 3]); 6] = [
+    (1, [1, 768, 768]),
+    (1, [2048, 192, 768]),
+    (1, [2048, 768, 192]),
+    (1, [192, 2048, 768]),
+    (96, [128, 32, 128]),
+    (96, [128, 128, 32]),
+];
+
+fn rows(batch: usize, rows: usize, columns: usize) -> Operand {
+    let size = rows * columns;
+    Operand { len: batch * size, offset: 0, strides: vec![size as i64, columns as i64, 1] }
+}
+
+fn batched(batch: usize, [m, k, n]: [usize; 3]) -> MatmulSpec {
+    MatmulSpec {
+        batch: vec![batch],
+        m,
+        k,
+        n,
+        a: rows(batch, m, k),
+        b: rows(batch, k, n),
+        out: rows(batch, m, n),
+        arith: Arith::Pam,
+        kind: Kind::Product,
+    }
+}
+
 /// Best of several runs, in billions of products a second.
-fn rate(n: usize, mut run: impl FnMut()) -> f64 {
+fn rate(products: usize, mut run: impl FnMut()) -> f64 {
     let times = (0..12).map(|_| {
         let start = Instant::now();
         run();
         start.elapsed().as_secs_f64()
     });
-    (n * n * n) as f64 / times.fold(f64::INFINITY, f64::min) / 1e9
+    products as f64 / times.fold(f64::INFINITY, f64::min) / 1e9
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,6 +77,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         kernels.matmul(name, spec)?;
         scratch = scratch.max(scratch_len(spec, &target)?);
     }
+    for (i, &(batch, shape)) in SHAPES.iter().enumerate() {
+        let spec = batched(batch, shape);
+        kernels.matmul(&format!("shape{i}"), &spec)?;
+        scratch = scratch.max(scratch_len(&spec, &target)?);
+    }
     let options = Options { keep_assembly: true, ..Options::default() };
     let start = Instant::now();
     let text = kernels.finish();
@@ -59,7 +95,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let jit = Jit::load(&[object])?;
     set_threads(threads);
-    let symbol = |name| jit.symbol(name);
+    let symbol = |name: &str| jit.symbol(name);
     // SAFETY: the signatures that `Kernels::matmul` documents, with bare pointers.
     let (product, float, slope) = unsafe {
         (
@@ -88,12 +124,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     for (name, f, a, b) in cases {
         let run = || f(a.as_ptr(), b.as_ptr(), out.as_mut_ptr(), scratch.as_mut_ptr());
-        println!("{name:>20} {:7.2} G/s", rate(n, run));
+        println!("{name:>20} {:7.2} G/s", rate(n * n * n, run));
     }
     for (name, g) in [("slope", &ordinary), ("slope, half zeros", &half)] {
         let (b, at) = (ordinary.as_ptr(), ordinary.as_ptr());
         let run = || slope(g.as_ptr(), b, at, out.as_mut_ptr(), scratch.as_mut_ptr());
-        println!("{name:>20} {:7.2} G/s", rate(n, run));
+        println!("{name:>20} {:7.2} G/s", rate(n * n * n, run));
+    }
+    for (i, &(batch, [m, k, n])) in SHAPES.iter().enumerate() {
+        // SAFETY: as above.
+        let f = unsafe { transmute::<*const c_void, Product>(symbol(&format!("shape{i}"))?) };
+        let fill = |len: usize| (0..len).map(value).collect::<Vec<_>>();
+        let (a, b) = (fill(batch * m * k), fill(batch * k * n));
+        let mut out = vec![0f32; batch * m * n];
+        let run = || f(a.as_ptr(), b.as_ptr(), out.as_mut_ptr(), scratch.as_mut_ptr());
+        println!("{:>20} {:7.2} G/s", format!("{batch}x{m}x{k}x{n}"), rate(batch * m * k * n, run));
     }
     Ok(())
 }

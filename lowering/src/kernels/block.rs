@@ -1,4 +1,5 @@
-//! Cache blocks and register tiles: the part of a contraction between packing and the inner kernels.
+//! Cache blocks and register tiles: the part of a contraction between packing and the inner
+//! kernels.
 
 use super::driver::{Driver, POINTER};
 use super::micro::Micro;
@@ -51,7 +52,8 @@ impl Driver<'_> {
         });
     }
 
-    /// One tile and chunk. Tiles that do not lie whole and contiguous in the output go through `spare`.
+    /// One tile and chunk. Tiles that do not lie whole and contiguous in the output go through
+    /// `spare`.
     fn tile(
         &self,
         t: &mut Text,
@@ -107,15 +109,19 @@ impl Driver<'_> {
     fn call_version(&self, t: &mut Text, args: &[&str], a_facts: &str, b_facts: &str) {
         let versions = self.versions();
         let micros: Vec<Micro> = versions.iter().map(|&v| self.plan.micro(v)).collect();
-        let types = micros[0].types();
         if let [only] = micros.as_slice() {
-            return t.call(&only.name(), args, &types);
+            return t.call(&only.name(), args, &only.types());
         }
         let [left, right] = slope_sides(self.plan.slope_of);
         let left = load_range(t, a_facts, left);
         let right = load_range(t, b_facts, right);
         let choice = choose(t, &left, &right);
-        t.switch(&choice, micros.len(), |t, i| t.call(&micros[i].name(), args, &types));
+        let ranges = [left.largest.as_str(), &right.largest];
+        let all: Vec<&str> = args.iter().copied().chain(ranges).collect();
+        t.switch(&choice, micros.len(), |t, i| {
+            let types = micros[i].types();
+            t.call(&micros[i].name(), &all[..types.len()], &types);
+        });
     }
 }
 

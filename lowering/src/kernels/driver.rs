@@ -121,7 +121,8 @@ impl Driver<'_> {
         format!("{}_{what}", self.name)
     }
 
-    /// `name_pack_x(source, panels, facts, task)`: packs panel `task mod panels` of chunk `task / panels`.
+    /// `name_pack_x(source, panels, facts, task)`: packs panel `task mod panels` of chunk `task /
+    /// panels`.
     fn pack_function(&self, t: &mut Text, which: &str, packed: &Packed) {
         let args = [("%src", POINTER), ("%panels", POINTER), ("%facts", POINTER), ("%task", "i64")]
             .map(|(n, ty)| (n.to_string(), ty.to_string()));

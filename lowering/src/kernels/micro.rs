@@ -1,8 +1,9 @@
 //! Register-tiled inner kernels over packed panels.
 //!
-//! A kernel computes, for one tile and one chunk of k, `out = out + (+0 + p₀ + p₁ + …)` (with `+0` for `out` in the
-//! first chunk). Panel `a` holds raw bits `[k][rows]`; panel `b` holds `[k][columns]`, in PAM with the bias
-//! already subtracted. Each [`Version`] is exact only under the condition that it documents.
+//! A kernel computes, for one tile and one chunk of k, `out = out + (+0 + p₀ + p₁ + …)` (with `+0`
+//! for `out` in the first chunk). Panel `a` holds raw bits `[k][rows]`; panel `b` holds
+//! `[k][columns]`, in PAM with the bias already subtracted. Each [`Version`] is exact only under
+//! the condition that it documents.
 
 use super::plan::SlopeOf;
 use super::product::{self, BIAS, FRACTION, MAGNITUDE, MIN_NORMAL, Parts, SIGN};
@@ -59,7 +60,7 @@ enum Row {
 enum Column {
     Plain(Val),
     Masked(Val, Val),
-    Split { magnitude: Val, sign: Val, nonzero: Val },
+    Split { magnitude: Val, sign: Val },
     Full(Parts),
     FullSlope(Val),
 }
@@ -76,20 +77,27 @@ impl Micro {
     }
 
     /// Parameter types, in the order panel a, panel b, chunk length, out, row stride of out,
-    /// whether this is the first chunk, and for slopes the fraction bits `[rows][columns]`.
+    /// whether this is the first chunk; for slopes the fraction bits `[rows][columns]`; for the
+    /// flushing version the largest magnitudes in both panels.
     pub fn types(&self) -> Vec<&'static str> {
         let mut types = vec!["!llvm.ptr", "!llvm.ptr", "i64", "!llvm.ptr", "i64", "i1"];
         if self.slope_of.is_some() {
             types.push("!llvm.ptr");
+        }
+        if self.version == Version::Flushing {
+            types.extend(["i64", "i64"]);
         }
         types
     }
 
     /// Writes the kernel as a function.
     pub fn emit(&self) -> String {
-        let names = ["%a", "%b", "%k", "%out", "%ld", "%first", "%at"].map(String::from);
+        let mut names = vec!["%a", "%b", "%k", "%out", "%ld", "%first"];
+        names.extend(self.slope_of.map(|_| "%at"));
+        names.extend(["%a_largest", "%b_largest"]);
+        let names = names.into_iter().map(String::from);
         let types = self.types().into_iter().map(String::from);
-        let args: Vec<_> = names.into_iter().zip(types).collect();
+        let args: Vec<_> = names.zip(types).collect();
         let mut t = Text::default();
         t.func(&self.name(), false, &args, |t| self.body(t));
         t.into_string()
@@ -127,7 +135,7 @@ impl Micro {
         let Tile { vectors, lanes, .. } = self.tile;
         let fractions = self.load_fractions(t, rows, at);
         let a = if self.split_rows() { self.split_panel(t) } else { a.into() };
-        let a_step = (self.tile.rows * if self.split_rows() { 2 } else { 1 }) as i64;
+        let a_step = self.tile.rows as i64;
         let zero = t.zero(lanes);
         let from = t.i64(0);
         let carried = vec![(zero.clone(), lanes.float()); rows * vectors];
@@ -169,39 +177,55 @@ impl Micro {
             .collect()
     }
 
-    /// Rewrites panel `a` as `[k][first of all rows, second of all rows]`, with the pair that [`Self::split`] makes.
+    /// Copies panel `a` twice, with the pair that [`Self::split`] makes of each element: the second
+    /// copy is `rows * CHUNK` elements behind the first. Reads whole vectors, which a panel's slot
+    /// has room for.
     fn split_panel(&self, t: &mut Text) -> Val {
-        let rows = self.tile.rows;
+        let Tile { rows, lanes, .. } = self.tile;
         let size = t.i64((2 * rows * CHUNK) as i64);
         let split = t.def(&format!(
             "llvm.alloca {size} x i32 {{alignment = 64 : i64}} : (i64) -> !llvm.ptr"
         ));
-        let lanes = Lanes(rows);
-        t.loop_to("%k", 1, |t, k| {
-            let at = t.i64_op("muli", k, rows as i64);
-            let from = t.at("%a", &at);
+        let zero = self.zero_magnitude(t, "%b_largest", MIN_NORMAL - 1 + BIAS, lanes);
+        let elements = t.i64_op("muli", "%k", rows as i64);
+        t.loop_to(&elements, lanes.0 as i64, |t, at| {
+            let from = t.at("%a", at);
             let x = t.load(&from, &lanes.int());
-            let (first, second) = self.split(t, &x, lanes);
-            let at = t.i64_op("muli", k, 2 * rows as i64);
-            let to = t.at(&split, &at);
+            let (first, second) = self.split(t, &x, &zero, lanes);
+            let to = t.at(&split, at);
             t.store(&first, &to, &lanes.int());
-            let to = t.at_const(&to, rows as i64);
+            let to = t.at_const(&to, (rows * CHUNK) as i64);
             t.store(&second, &to, &lanes.int());
         });
         split
     }
 
-    /// Value and all-ones-if-nonzero for a masked kernel; magnitude and sign for a flushing one, where a zero's
-    /// magnitude becomes so negative that no sum with a biased one reaches the normal range, nor leaves 32 bits.
-    fn split(&self, t: &mut Text, x: &str, lanes: Lanes) -> (Val, Val) {
-        let [magnitude_mask, sign_mask, none, all, far_below] =
-            [MAGNITUDE, SIGN, 0, !0, 0xC000_0000].map(|v| t.bits(v, lanes));
+    /// What stands for a zero's magnitude in a flushing kernel, so that its sum with any magnitude
+    /// of the other panel stays below the normal range, and with that panel's zeros within 32 bits:
+    /// `least` − `largest`, at most 0. The two sum to at least −0x7E80_0002, since the largest
+    /// product does not saturate.
+    fn zero_magnitude(&self, t: &mut Text, largest: &str, least: u32, lanes: Lanes) -> Val {
+        if self.version != Version::Flushing {
+            return t.bits(0, lanes);
+        }
+        let least = t.i64(i64::from(least));
+        let room = t.bin("subi", &least, largest, "i64");
+        let none = t.i64(0);
+        let room = t.bin("minsi", &room, &none, "i64");
+        let room = t.def(&format!("arith.trunci {room} : i64 to i32"));
+        t.broadcast(&room, lanes)
+    }
+
+    /// Value and all-ones-if-nonzero for a masked kernel; magnitude and sign for a flushing one.
+    fn split(&self, t: &mut Text, x: &str, zero_magnitude: &str, lanes: Lanes) -> (Val, Val) {
+        let [magnitude_mask, sign_mask, none, all] =
+            [MAGNITUDE, SIGN, 0, !0].map(|v| t.bits(v, lanes));
         let magnitude = t.ints("andi", x, &magnitude_mask, lanes);
         let zero = t.cmp("eq", &magnitude, &none, lanes);
         if self.version != Version::Flushing {
             return (x.to_string(), t.select(&zero, &none, &all, lanes));
         }
-        let magnitude = t.select(&zero, &far_below, &magnitude, lanes);
+        let magnitude = t.select(&zero, zero_magnitude, &magnitude, lanes);
         (magnitude, t.ints("andi", x, &sign_mask, lanes))
     }
 
@@ -214,9 +238,13 @@ impl Micro {
         };
         let x = load(t, row);
         match self.version {
-            Version::Masked { a: true, .. } => Row::Masked(x, load(t, self.tile.rows + row)),
+            Version::Masked { a: true, .. } => {
+                Row::Masked(x, load(t, self.tile.rows * CHUNK + row))
+            }
             Version::Fast | Version::Masked { .. } | Version::Fused => Row::Plain(x),
-            Version::Flushing => Row::Split { magnitude: x, sign: load(t, self.tile.rows + row) },
+            Version::Flushing => {
+                Row::Split { magnitude: x, sign: load(t, self.tile.rows * CHUNK + row) }
+            }
             Version::Full if self.slope_of == Some(SlopeOf::Left) => Row::FullSlope(x),
             Version::Full => Row::Full(Parts::of(t, &x, lanes)),
         }
@@ -234,12 +262,15 @@ impl Micro {
             Version::Full if self.slope_of == Some(SlopeOf::Right) => Column::FullSlope(raw),
             Version::Full => Column::Full(Parts::of(t, &raw, lanes)),
             Version::Flushing => {
-                let [magnitude_mask, sign_mask] = [MAGNITUDE, SIGN].map(|v| t.bits(v, lanes));
-                let nonzero = nonzero(t, &raw, lanes);
+                let [magnitude_mask, sign_mask, none] =
+                    [MAGNITUDE, SIGN, 0].map(|v| t.bits(v, lanes));
                 let sign = t.ints("andi", &raw, &sign_mask, lanes);
                 let magnitude = t.ints("andi", &raw, &magnitude_mask, lanes);
+                let zero = t.cmp("eq", &magnitude, &none, lanes);
                 let magnitude = t.ints("subi", &magnitude, &bias, lanes);
-                Column::Split { magnitude, sign, nonzero }
+                let far_below = self.zero_magnitude(t, "%a_largest", MIN_NORMAL - 1, lanes);
+                let magnitude = t.select(&zero, &far_below, &magnitude, lanes);
+                Column::Split { magnitude, sign }
             }
             _ => {
                 let nonzero = nonzero(t, &raw, lanes);
@@ -271,12 +302,11 @@ impl Micro {
             }
             (
                 Row::Split { magnitude: a, sign: a_sign },
-                Column::Split { magnitude: b, sign: b_sign, nonzero },
+                Column::Split { magnitude: b, sign: b_sign },
             ) => {
                 let none = t.bits(0, lanes);
                 let magnitude = t.ints("addi", a, b, lanes);
                 let magnitude = t.ints("maxsi", &magnitude, &none, lanes);
-                let magnitude = t.select(nonzero, &magnitude, &none, lanes);
                 let sign = t.ints("xori", a_sign, b_sign, lanes);
                 t.ints("ori", &magnitude, &sign, lanes)
             }
@@ -338,8 +368,9 @@ impl Micro {
     }
 }
 
-/// Of a zero or normal value. LLVM inverts a comparison with zero and then misses the masked add, so the
-/// magnitude is compared with something below the smallest normal number that is no power of two.
+/// Of a zero or normal value. LLVM inverts a comparison with zero and then misses the masked add,
+/// so the magnitude is compared with something below the smallest normal number that is no power of
+/// two.
 fn nonzero(t: &mut Text, x: &str, lanes: Lanes) -> Val {
     let [mask, below] = [MAGNITUDE, MIN_NORMAL / 3].map(|v| t.bits(v, lanes));
     let magnitude = t.ints("andi", x, &mask, lanes);

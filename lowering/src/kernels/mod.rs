@@ -1,13 +1,15 @@
-//! Contraction kernels: MLIR text of matrix products that is bit-exact to the contraction order of the
-//! semantics (ascending k inside chunks of 256 from +0, chunk sums added in order to a total from +0).
+//! Contraction kernels: MLIR text of matrix products that is bit-exact to the contraction order of
+//! the semantics (ascending k inside chunks of 256 from +0, chunk sums added in order to a total
+//! from +0).
 //!
-//! A kernel packs both operands into panels, learns from them what can happen (zeros, flushes, saturation,
-//! Inf, NaN), and picks, per register tile and chunk, the cheapest inner kernel that is provably exact there:
-//! two instructions a product where nothing special can happen. No inner PAM kernel contains a float
-//! multiplication. Results do not depend on thread count, vector width or tile size.
+//! A kernel packs both operands into panels, learns from them what can happen (zeros, flushes,
+//! saturation, Inf, NaN), and picks, per register tile and chunk, the cheapest inner kernel that is
+//! provably exact there: two instructions a product where nothing special can happen. No inner PAM
+//! kernel contains a float multiplication. Results do not depend on thread count, vector width or
+//! tile size.
 //!
-//! The code relies on subnormals being flushed on output and read as zero (x86 FTZ + DAZ, Arm FZ): whoever
-//! calls it sets that mode, on every thread that may run it.
+//! The code relies on subnormals being flushed on output and read as zero (x86 FTZ + DAZ, Arm FZ):
+//! whoever calls it sets that mode, on every thread that may run it.
 
 mod block;
 mod direct;
@@ -53,15 +55,16 @@ pub struct Operand {
 pub enum Kind {
     /// `a[i,l] ⊙ b[l,j]`.
     Product,
-    /// `a[i,l] ⊙ slope(at[i,j], b[l,j])`, where `slope(x, y) = d(x ⊙ y)/dx`: the exact gradient of a
-    /// matrix product, with the incoming gradient as `a`. PAM only.
+    /// `a[i,l] ⊙ slope(at[i,j], b[l,j])`, where `slope(x, y) = d(x ⊙ y)/dx`: the exact gradient of
+    /// a matrix product, with the incoming gradient as `a`. PAM only.
     Slope {
         /// The `m` × `n` operand whose gradient this is.
         at: Operand,
     },
 }
 
-/// A (batched) contraction: `a` is `m` × `k`, `b` is `k` × `n`, `out` is `m` × `n`, in each batch element.
+/// A (batched) contraction: `a` is `m` × `k`, `b` is `k` × `n`, `out` is `m` × `n`, in each batch
+/// element.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MatmulSpec {
     /// Sizes of the batch dimensions, outermost first.
@@ -170,7 +173,8 @@ impl Kernels {
     }
 
     /// Adds the function `@name(a, b, [at,] out, scratch)` that computes `spec`, each parameter a
-    /// `memref<{len}xf32>`; `scratch` holds [`scratch_len`] elements. Its helpers are named `name_…`.
+    /// `memref<{len}xf32>`; `scratch` holds [`scratch_len`] elements. Its helpers are named
+    /// `name_…`.
     ///
     /// # Errors
     /// If the views do not fit their buffers or the target has no such vectors.

@@ -1,8 +1,9 @@
 //! Packing: copies one panel of a strided matrix into `[k][width]` order and learns its facts.
 //!
-//! Facts are three `i32`, of d = |x| − smallest normal over the panel: the signed maximum (gives the largest
-//! magnitude), the unsigned minimum (the smallest nonzero one; zeros wrap to the top), the signed minimum (negative
-//! if there is a zero). Subnormals become zeros of their sign on the way.
+//! Facts are three `i32`, of d = |x| − smallest normal over the panel: the signed maximum (gives
+//! the largest magnitude), the unsigned minimum (the smallest nonzero one; zeros wrap to the top),
+//! the signed minimum (negative if there is a zero). Subnormals become zeros of their sign on the
+//! way.
 
 use super::product::{BIAS, MAGNITUDE, MIN_NORMAL, SIGN, fraction};
 use super::text::{Lanes, Text, Val};
@@ -172,8 +173,8 @@ impl Pack {
         facts
     }
 
-    /// One block of `lanes` depths: groups of rows are loaded along k and interleaved pairwise, each step
-    /// of which moves one address bit, until k is the slower index.
+    /// One block of `lanes` depths: groups of rows are loaded along k and interleaved pairwise,
+    /// each step of which moves one address bit, until k is the slower index.
     fn transpose_block(&self, t: &mut Text, src: &str, to: &str, mut facts: Vec<Val>) -> Vec<Val> {
         let lanes = self.lanes;
         let group = lanes.0.min(self.width);

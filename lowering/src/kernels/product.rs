@@ -47,7 +47,8 @@ pub(super) fn full_product(t: &mut Text, a: &Parts, b: &Parts, lanes: Lanes) -> 
     let sign = t.ints("xori", &a.sign, &b.sign, lanes);
     let bias = t.bits(BIAS, lanes);
     let sum = t.ints("addi", &a.magnitude, &b.magnitude, lanes);
-    // At most 0xFEFF_FFFE for finite operands: no 32-bit carry, so unsigned comparison tells the range.
+    // At most 0xFEFF_FFFE for finite operands: no 32-bit carry, so unsigned comparison tells the
+    // range.
     let lowest = t.bits(BIAS + MIN_NORMAL, lanes);
     let small = t.cmp("ult", &sum, &lowest, lanes);
     let zero = m(t, "ori", &zero, &small);

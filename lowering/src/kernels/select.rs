@@ -17,9 +17,10 @@ pub(super) fn versions(slope: bool) -> [Version; 6] {
     ]
 }
 
-/// Range of the magnitudes in a panel, as `i64`: largest, smallest nonzero, and 1 if there is a zero.
+/// Range of the magnitudes in a panel, as `i64`: largest, smallest nonzero, and 1 if there is a
+/// zero.
 pub(super) struct Range {
-    largest: Val,
+    pub largest: Val,
     smallest: Val,
     zero: Val,
 }
@@ -55,8 +56,8 @@ pub(super) fn load_range(t: &mut Text, facts: &str, is_slope: bool) -> Range {
 
 /// Index (`i64`) into [`versions`] of the cheapest version that is exact for both ranges.
 ///
-/// With a zero product skipped, a sum must never be −0, which only flushing makes: all terms are multiples of
-/// 2⁻²³ of the smallest, so 23 exponents of room below it rule that out.
+/// With a zero product skipped, a sum must never be −0, which only flushing makes: all terms are
+/// multiples of 2⁻²³ of the smallest, so 23 exponents of room below it rule that out.
 pub(super) fn choose(t: &mut Text, a: &Range, b: &Range) -> Val {
     let larger = t.bin("maxsi", &a.largest, &b.largest, "i64");
     let infinity = t.i64(i64::from(INF));
