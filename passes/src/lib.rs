@@ -3,6 +3,7 @@
 
 pub mod arith;
 pub mod build;
+pub mod egraph;
 pub mod grad;
 pub mod interpret;
 pub mod ir;
@@ -10,4 +11,5 @@ pub mod ops;
 pub mod pass;
 pub mod program;
 pub mod reference;
+pub mod rules;
 pub mod testing;

@@ -48,15 +48,17 @@ pub fn print_tensor(t: &Tensor) -> String {
     format!("{}{values}", t.ty())
 }
 
-fn attr(a: &Attr) -> String {
-    match a {
-        Attr::Int(x) => x.to_string(),
-        Attr::Float(x) => float(*x),
-        Attr::Bool(x) => x.to_string(),
-        Attr::Str(x) => quoted(x),
-        Attr::Ints(x) => list(x.iter(), i64::to_string),
-        Attr::DType(x) => x.to_string(),
-        Attr::Tensor(x) => print_tensor(x),
+impl fmt::Display for Attr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attr::Int(x) => write!(f, "{x}"),
+            Attr::Float(x) => f.write_str(&float(*x)),
+            Attr::Bool(x) => write!(f, "{x}"),
+            Attr::Str(x) => f.write_str(&quoted(x)),
+            Attr::Ints(x) => f.write_str(&list(x.iter(), i64::to_string)),
+            Attr::DType(x) => write!(f, "{x}"),
+            Attr::Tensor(x) => f.write_str(&print_tensor(x)),
+        }
     }
 }
 
@@ -83,7 +85,7 @@ fn location(node: &Node) -> String {
 }
 
 fn attrs(node: &Node) -> String {
-    let attrs: Vec<_> = node.attrs.iter().map(|(n, a)| format!("{n} = {}", attr(a))).collect();
+    let attrs: Vec<_> = node.attrs.iter().map(|(n, a)| format!("{n} = {a}")).collect();
     if attrs.is_empty() { String::new() } else { format!(" {{{}}}", attrs.join(", ")) }
 }
 

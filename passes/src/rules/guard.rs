@@ -1,0 +1,204 @@
+//! Guards: what must be known of a rule's variables for it to hold, as data.
+
+use std::fmt;
+
+use crate::egraph::{Facts, Range};
+use crate::ir::Attr;
+
+/// A condition on variables; it holds of a set of values only if it holds of each of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Guard {
+    /// No product of the finite values underflows or saturates.
+    MulInRange(&'static str, &'static str),
+    /// No quotient of the finite values underflows or saturates.
+    DivInRange(&'static str, &'static str),
+    /// Scaling the finite values by the exponent attribute neither underflows nor saturates.
+    ScaleInRange(&'static str, &'static str),
+    /// Never a zero.
+    NonZero(&'static str),
+    /// Neither an infinity nor NaN.
+    Finite(&'static str),
+    /// Never −0.
+    NotNegZero(&'static str),
+    /// Never below zero (−0 and NaN may be).
+    NonNegative(&'static str),
+    /// Nonzero values have magnitudes in this interval; no infinity, no NaN, no zero.
+    Within(&'static str, f32, f32),
+    /// A constant with every element equal to this, bit for bit.
+    Is(&'static str, f32),
+    /// A constant with every element equal to this to within a few units of the last place.
+    Near(&'static str, f32),
+    /// A constant with every element equal.
+    Uniform(&'static str),
+    /// A constant ±2ᵏ, the same everywhere, positive.
+    PowerOfTwo(&'static str),
+    /// A constant −2ᵏ, the same everywhere.
+    MinusPowerOfTwo(&'static str),
+    /// Every value is ±2ᵏ or 0.
+    PowersOfTwo(&'static str),
+    /// Magnitudes both at most 1, or both at least 1.
+    SameSide(&'static str, &'static str),
+    /// Exponent attributes that are not of opposite signs.
+    SameSign(&'static str, &'static str),
+    /// A permutation that changes nothing.
+    Identity(&'static str),
+    /// A permutation that swaps the last two axes and nothing else.
+    SwapsLastTwo(&'static str),
+    /// A list of ones.
+    Ones(&'static str),
+    /// A list of zeros.
+    Zeros(&'static str),
+    /// An integer attribute with this value.
+    Equals(&'static str, i64),
+    /// A truth constant.
+    True(&'static str),
+    /// A truth constant.
+    False(&'static str),
+    /// A reduction of `x` over `axes` that sums one element each.
+    OneElement(&'static str, &'static str),
+    /// The list names only the last axis of `x`.
+    LastAxis(&'static str, &'static str),
+    /// A vector as long as the last axis of the other, rank 1.
+    RowOf(&'static str, &'static str),
+}
+
+const BIAS: i64 = 0x3F80_0000;
+const MIN_NORMAL: i64 = 0x0080_0000;
+const INF: i64 = 0x7F80_0000;
+
+/// Smallest and largest bit pattern of the finite nonzero magnitudes, if there are any.
+fn magnitudes(r: &Range) -> Option<(i64, i64)> {
+    let largest = r.largest().min(f32::MAX);
+    (r.tiny <= largest).then(|| (i64::from(r.tiny.to_bits()), i64::from(largest.to_bits())))
+}
+
+fn in_range(lo: i64, hi: i64) -> bool {
+    lo >= MIN_NORMAL && hi < INF
+}
+
+fn mul_in_range(a: &Range, b: &Range) -> bool {
+    match (magnitudes(a), magnitudes(b)) {
+        (Some(a), Some(b)) => in_range(a.0 + b.0 - BIAS, a.1 + b.1 - BIAS),
+        _ => true,
+    }
+}
+
+fn div_in_range(a: &Range, b: &Range) -> bool {
+    match (magnitudes(a), magnitudes(b)) {
+        (Some(a), Some(b)) => in_range(a.0 - b.1 + BIAS, a.1 - b.0 + BIAS),
+        _ => true,
+    }
+}
+
+fn near(x: f32, y: f32) -> bool {
+    x.is_sign_negative() == y.is_sign_negative() && x.to_bits().abs_diff(y.to_bits()) <= 8
+}
+
+fn ints(f: &Facts) -> Option<&[i64]> {
+    match f.attr()? {
+        Attr::Ints(x) => Some(x),
+        _ => None,
+    }
+}
+
+fn int(f: &Facts) -> Option<i64> {
+    match f.attr()? {
+        Attr::Int(x) => Some(*x),
+        _ => None,
+    }
+}
+
+fn swaps_last_two(p: &[i64]) -> bool {
+    let n = p.len() as i64;
+    n >= 2
+        && p.iter().enumerate().all(|(i, &q)| {
+            let i = i as i64;
+            q == if i == n - 1 {
+                n - 2
+            } else if i == n - 2 {
+                n - 1
+            } else {
+                i
+            }
+        })
+}
+
+impl Guard {
+    /// Whether it is known to hold, given what is known of the variables.
+    pub fn holds<'a>(&self, facts: impl Fn(&str) -> Option<&'a Facts>) -> bool {
+        self.decide(facts).unwrap_or(false)
+    }
+
+    /// Whether it is a condition on the values of this variable alone.
+    pub(super) fn names(&self, v: &str) -> bool {
+        matches!(*self, Guard::NonZero(x) | Guard::Finite(x) | Guard::NotNegZero(x) | Guard::NonNegative(x) if x == v)
+    }
+
+    fn decide<'a>(&self, facts: impl Fn(&str) -> Option<&'a Facts>) -> Option<bool> {
+        let range = |v: &str| Some(facts(v)?.tensor()?.range);
+        let constant = |v: &str| facts(v)?.uniform()?.item::<f32>();
+        Some(match *self {
+            Guard::MulInRange(a, b) => mul_in_range(&range(a)?, &range(b)?),
+            Guard::DivInRange(a, b) => div_in_range(&range(a)?, &range(b)?),
+            Guard::ScaleInRange(x, k) => {
+                let k = int(facts(k)?)?.clamp(-512, 512) << 23;
+                magnitudes(&range(x)?).is_none_or(|(lo, hi)| in_range(lo + k, hi + k))
+            }
+            Guard::NonZero(x) => !range(x)?.zero(),
+            Guard::Finite(x) => !range(x)?.infinite() && !range(x)?.nan,
+            Guard::NotNegZero(x) => !range(x)?.neg_zero,
+            Guard::NonNegative(x) => !range(x)?.negative(),
+            Guard::Within(x, lo, hi) => {
+                let r = range(x)?;
+                !r.nan && !r.zero() && r.tiny >= lo && r.largest() <= hi
+            }
+            Guard::Is(x, c) => constant(x)?.to_bits() == c.to_bits(),
+            Guard::Near(x, c) => near(constant(x)?, c),
+            Guard::Uniform(x) => constant(x).is_some(),
+            Guard::PowerOfTwo(x) => constant(x).is_some_and(|c| c > 0.0 && is_power(c)),
+            Guard::MinusPowerOfTwo(x) => constant(x).is_some_and(|c| c < 0.0 && is_power(c)),
+            Guard::PowersOfTwo(x) => range(x)?.pow2,
+            Guard::SameSide(a, b) => {
+                let (a, b) = (magnitudes(&range(a)?)?, magnitudes(&range(b)?)?);
+                a.1 <= BIAS && b.1 <= BIAS || a.0 >= BIAS && b.0 >= BIAS
+            }
+            Guard::SameSign(j, k) => int(facts(j)?)?.signum() * int(facts(k)?)?.signum() >= 0,
+            Guard::Identity(p) => ints(facts(p)?)?.iter().enumerate().all(|(i, &q)| q == i as i64),
+            Guard::SwapsLastTwo(p) => swaps_last_two(ints(facts(p)?)?),
+            Guard::Ones(x) => ints(facts(x)?)?.iter().all(|&i| i == 1),
+            Guard::Zeros(x) => ints(facts(x)?)?.iter().all(|&i| i == 0),
+            Guard::Equals(x, n) => int(facts(x)?)? == n,
+            Guard::True(x) => facts(x)?.uniform()?.item::<bool>()?,
+            Guard::False(x) => !facts(x)?.uniform()?.item::<bool>()?,
+            Guard::OneElement(x, axes) => {
+                let shape = &facts(x)?.tensor()?.ty.shape;
+                let attrs = crate::ir::Attrs::none().with("axes", ints(facts(axes)?)?.to_vec());
+                let axes = crate::ops::reduced_axes(&attrs, shape.len()).ok()?;
+                axes.iter().all(|&a| shape[a] == 1)
+            }
+            Guard::LastAxis(x, axes) => {
+                let rank = facts(x)?.tensor()?.ty.rank() as i64;
+                let at = match facts(axes)?.attr()? {
+                    Attr::Int(a) => *a,
+                    Attr::Ints(a) if a.len() == 1 => a[0],
+                    _ => return None,
+                };
+                rank > 0 && (at == rank - 1 || at == -1)
+            }
+            Guard::RowOf(g, x) => {
+                let (g, x) = (&facts(g)?.tensor()?.ty, &facts(x)?.tensor()?.ty);
+                g.rank() == 1 && x.rank() > 0 && g.shape[0] == x.shape[x.rank() - 1]
+            }
+        })
+    }
+}
+
+fn is_power(c: f32) -> bool {
+    c.is_normal() && c.to_bits() & 0x007F_FFFF == 0
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

@@ -1,0 +1,255 @@
+//! The rewrite rules: one line each in the tables, sampled against the interpreter before they are
+//! admitted.
+//!
+//! Two kinds that never mix. *Real* identities hold over the reals and are used before the directed
+//! lowering only. *Bit-exact* identities hold for every bit pattern their guards let through, and are
+//! the only ones used after it; [`Rule::bits`] refuses any other.
+
+mod guard;
+mod layout;
+mod pam;
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use egg::{ENodeOrVar, Language, Pattern, PatternAst};
+use thiserror::Error;
+
+pub use guard::Guard;
+
+use crate::egraph::{Facts, Kind, Term};
+
+/// What a rule preserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exactness {
+    /// Values over the reals.
+    Real,
+    /// Every bit (any NaN is as good as another).
+    Bits,
+}
+
+/// One line of a rule table.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Unique name.
+    pub name: &'static str,
+    /// Pattern matched: operands, then attributes in the order of the op's row.
+    pub lhs: &'static str,
+    /// Pattern built; `$` heads compute attributes.
+    pub rhs: &'static str,
+    /// What it preserves.
+    pub kind: Exactness,
+    /// What must be known of its variables.
+    pub guards: &'static [Guard],
+    /// Types and attributes to sample it with, each as `?x: f32[2, 3]; ?p: [1, 0]`; operands that are
+    /// not mentioned are sampled as scalars.
+    pub examples: &'static [&'static str],
+}
+
+/// A bit-exact line of a table.
+const fn bits(name: &'static str, lhs: &'static str, rhs: &'static str) -> Spec {
+    Spec { name, lhs, rhs, kind: Exactness::Bits, guards: &[], examples: &[""] }
+}
+
+impl Spec {
+    /// The same under guards.
+    const fn when(self, guards: &'static [Guard]) -> Spec {
+        Spec { guards, ..self }
+    }
+
+    /// The same, sampled with these operand types and attributes.
+    const fn on(self, examples: &'static [&'static str]) -> Spec {
+        Spec { examples, ..self }
+    }
+}
+
+/// Why a rule was not admitted.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// A side does not parse, or names a variable the other has not.
+    #[error("rule '{rule}': {reason}")]
+    Malformed {
+        /// Name of the rule.
+        rule: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The sides differ on some values that the guards let through.
+    #[error("rule '{rule}' is not bit-exact: {lhs} is {left}, {rhs} is {right} at {at}")]
+    Counterexample {
+        /// Name of the rule.
+        rule: &'static str,
+        /// Left pattern.
+        lhs: &'static str,
+        /// Right pattern.
+        rhs: &'static str,
+        /// Value of the left side.
+        left: String,
+        /// Value of the right side.
+        right: String,
+        /// The variables' values.
+        at: String,
+    },
+    /// The guards let too few samples through to tell.
+    #[error("rule '{rule}': only {samples} samples pass its guards")]
+    Unsampled {
+        /// Name of the rule.
+        rule: &'static str,
+        /// How many did.
+        samples: usize,
+    },
+}
+
+/// An admitted rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    spec: Spec,
+    sides: Arc<(PatternAst<Term>, PatternAst<Term>)>,
+    variables: Arc<[(String, egg::Var)]>,
+    pointwise: bool,
+    samples: usize,
+}
+
+impl Rule {
+    /// Admit a bit-exact identity, after evaluating both sides with the interpreter's scalars on
+    /// ordinary, edge and special values under its guards.
+    ///
+    /// # Errors
+    /// If it is malformed, or with the counterexample found.
+    pub fn bits(spec: Spec) -> Result<Rule, Refused> {
+        let mut rule = Rule::parse(spec)?;
+        rule.samples = sample::check(&rule)?;
+        Ok(rule)
+    }
+
+    fn parse(spec: Spec) -> Result<Rule, Refused> {
+        let malformed = |reason: String| Refused::Malformed { rule: spec.name, reason };
+        let side = |text: &'static str| {
+            text.parse::<Pattern<Term>>().map(|p| p.ast).map_err(|e| malformed(e.to_string()))
+        };
+        let (lhs, rhs) = (side(spec.lhs)?, side(spec.rhs)?);
+        let known: Vec<_> = variables(&lhs);
+        if let Some(v) = variables(&rhs).iter().find(|v| !known.contains(v)) {
+            return Err(malformed(format!("the right side names {v}, which the left has not")));
+        }
+        if lhs.as_ref().iter().any(|n| matches!(n, ENodeOrVar::ENode(t) if is_function(t))) {
+            return Err(malformed("the left side calls a function".into()));
+        }
+        let variables = known.iter().map(|v| (v.to_string(), *v)).collect();
+        let pointwise = [&lhs, &rhs].iter().all(|side| side.as_ref().iter().all(is_pointwise));
+        Ok(Rule { spec, sides: Arc::new((lhs, rhs)), variables, pointwise, samples: 0 })
+    }
+
+    /// Its line of the table.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Number of samples it was admitted on.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    pub(crate) fn left(&self) -> &PatternAst<Term> {
+        &self.sides.0
+    }
+
+    pub(crate) fn right(&self) -> &PatternAst<Term> {
+        &self.sides.1
+    }
+
+    /// True if both sides are elementwise, so that they agree under broadcasting.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.pointwise
+    }
+
+    /// Whether all guards are known to hold.
+    pub(crate) fn holds<'a>(&self, facts: impl Fn(egg::Var) -> Option<&'a Facts>) -> bool {
+        let by_name = |name: &str| {
+            let (_, v) = self.variables.iter().find(|(n, _)| n == name)?;
+            facts(*v)
+        };
+        self.spec.guards.iter().all(|g| g.holds(by_name))
+    }
+}
+
+fn variables(ast: &PatternAst<Term>) -> Vec<egg::Var> {
+    let of = |n: &ENodeOrVar<Term>| match n {
+        ENodeOrVar::Var(v) => Some(*v),
+        ENodeOrVar::ENode(_) => None,
+    };
+    let mut out: Vec<_> = ast.as_ref().iter().filter_map(of).collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+fn is_function(term: &Term) -> bool {
+    matches!(term.kind, Kind::Function(_))
+}
+
+fn is_pointwise(node: &ENodeOrVar<Term>) -> bool {
+    match node {
+        ENodeOrVar::Var(_) => true,
+        ENodeOrVar::ENode(t) => match t.kind {
+            Kind::Op(op) => op.prim().is_some_and(|p| p.is_elementwise()),
+            Kind::Const | Kind::Attr | Kind::Function(_) => true,
+            Kind::Leaf(_) => false,
+        },
+    }
+}
+
+/// Variables that stand for attributes rather than tensors.
+fn attribute_variables(ast: &PatternAst<Term>) -> Vec<egg::Var> {
+    let nodes = ast.as_ref();
+    let mut out = Vec::new();
+    for node in nodes {
+        let ENodeOrVar::ENode(t) = node else { continue };
+        for child in &t.children()[t.operands()..] {
+            if let ENodeOrVar::Var(v) = &nodes[usize::from(*child)] {
+                out.push(*v);
+            }
+        }
+    }
+    out
+}
+
+/// Admitted rules.
+#[derive(Clone, Debug)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+}
+
+impl RuleSet {
+    fn admit(tables: &[&[Spec]], with: fn(Spec) -> Result<Rule, Refused>) -> Result<Self, Refused> {
+        let rules: Vec<Rule> =
+            tables.iter().flat_map(|t| t.iter()).map(|s| with(*s)).collect::<Result<_, _>>()?;
+        let mut seen: HashMap<&str, ()> = HashMap::new();
+        for rule in &rules {
+            if seen.insert(rule.spec.name, ()).is_some() {
+                let reason = "there are two of this name".to_string();
+                return Err(Refused::Malformed { rule: rule.spec.name, reason });
+            }
+        }
+        Ok(RuleSet { rules })
+    }
+
+    /// In table order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+static BITS: LazyLock<Result<RuleSet, Refused>> =
+    LazyLock::new(|| RuleSet::admit(&[pam::RULES, layout::RULES], Rule::bits));
+
+/// The bit-exact identities, all sampled.
+///
+/// # Errors
+/// If the table holds one that is refused.
+pub fn bit_exact() -> Result<&'static RuleSet, Refused> {
+    BITS.as_ref().map_err(Clone::clone)
+}
