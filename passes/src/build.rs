@@ -159,8 +159,13 @@ impl<'g> Cx<'g> {
         not => "not",
     }
 
+    /// True in ordinary arithmetic.
+    pub fn is_float(&self) -> bool {
+        self.arith == Arith::Float
+    }
+
     fn pick(&self, pam: &'static str, float: &'static str) -> &'static str {
-        if self.arith == Arith::Float { float } else { pam }
+        if self.is_float() { float } else { pam }
     }
 
     /// Product: ⊙ in PAM.

@@ -17,6 +17,7 @@ static GROUPS: &[&[Op]] = &[
     rows::index::ROWS,
     real::arithmetic::ROWS,
     real::activation::ROWS,
+    real::trigonometry::ROWS,
     real::softmax::ROWS,
     real::norm::ROWS,
     real::contract::ROWS,

@@ -235,7 +235,7 @@ pub static ROWS: &[Op] = &[
     checked(
         Op { cost: 7, ..unary("rsqrt", rsqrt, "Reciprocal square root: `1 ⊘ pasqrt(x)`.") },
         |x| 1.0 / x[0].sqrt(),
-        bound(0.0608, 0.0, 0.01, 100.0),
+        bound(0.0890, 0.0, 0.01, 100.0),
     ),
     checked(
         Op {
@@ -306,7 +306,7 @@ pub static ROWS: &[Op] = &[
                  products, a root and a reciprocal, for negative a too.",
             ),
             |x| x[0].powf(x[1]),
-            bound(0.5, 0.0, 0.1, 3.0),
+            bound(1.0, 0.0, 0.1, 3.0),
         )
     },
 ];

@@ -77,7 +77,7 @@ pub fn ramps(cx: &mut Cx<'_>, a: NodeId, curve: &[Ramp]) -> NodeId {
     for ramp in curve {
         let t = cx.scalar(ramp.until);
         let held = cx.min(a, t);
-        let part = cx.scale2(held, ramp.exponent);
+        let part = if ramp.exponent == 0 { held } else { cx.scale2(held, ramp.exponent) };
         total = Some(match (total, ramp.negative) {
             (None, false) => part,
             (None, true) => cx.neg(part),
@@ -97,6 +97,13 @@ pub fn polynomial(cx: &mut Cx<'_>, x: NodeId, coefficients: &[f32]) -> NodeId {
         y = cx.add_const(scaled, c);
     }
     y
+}
+
+/// x · p(x²), an odd polynomial.
+pub fn odd_polynomial(cx: &mut Cx<'_>, x: NodeId, coefficients: &[f32]) -> NodeId {
+    let square = cx.mul(x, x);
+    let p = polynomial(cx, square, coefficients);
+    cx.mul(x, p)
 }
 
 /// |x|, with slope 1 at 0 (where `abs` has none).

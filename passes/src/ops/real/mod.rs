@@ -14,6 +14,7 @@ pub mod loss;
 pub mod norm;
 pub mod pool;
 pub mod softmax;
+pub mod trigonometry;
 
 use crate::ops::shape::float;
 use crate::ops::{Bound, LowerFn, Op};

@@ -170,7 +170,7 @@ pub static ROWS: &[Op] = &[
               (c ⊘ pasqrt(v + eps)) ⊙ gamma + beta.",
         shape: trailing_shape,
         lower: Some(layer_norm),
-        bound: bound(0.25, 0.1),
+        bound: bound(0.2, 0.1),
         cost: 20,
         ..Op::BLANK
     },
@@ -182,7 +182,7 @@ pub static ROWS: &[Op] = &[
         doc: "Over the axes from `axis` on: (x ⊘ pasqrt(mean(x ⊙ x) + eps)) ⊙ gamma.",
         shape: trailing_shape,
         lower: Some(rms_norm),
-        bound: bound(0.25, 0.0),
+        bound: bound(0.2, 0.0),
         cost: 20,
         ..Op::BLANK
     },
@@ -208,7 +208,7 @@ pub static ROWS: &[Op] = &[
               ⊙ gamma + beta channel by channel.",
         shape: group_shape,
         lower: Some(group_norm),
-        bound: bound(0.25, 0.1),
+        bound: bound(0.25, 0.2),
         cost: 20,
         ..Op::BLANK
     },
@@ -220,7 +220,7 @@ pub static ROWS: &[Op] = &[
         doc: "Layer norm of each channel (axis 1) of each sample, then ⊙ gamma + beta.",
         shape: |t, _| channel_shape(t, 1),
         lower: Some(instance_norm),
-        bound: bound(0.25, 0.1),
+        bound: bound(0.25, 0.2),
         cost: 20,
         ..Op::BLANK
     },

@@ -1,0 +1,8 @@
+//! The real rows of the op table: their error, their values, their text.
+
+mod common;
+mod elementwise;
+mod losses;
+mod snapshots;
+mod structured;
+mod windows;
