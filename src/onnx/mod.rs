@@ -8,6 +8,7 @@
 mod checkpoint;
 mod error;
 mod import;
+mod inline;
 mod model;
 mod optimizer;
 mod proto;

@@ -9,6 +9,7 @@ use prost::Message;
 use super::checkpoint::NamedTensor;
 use super::error::{OnnxError, UnboundDim};
 use super::import::{self, ImportOptions, Imported};
+use super::inline::inline_functions;
 use super::proto::{GraphProto, ModelProto, ValueInfoProto};
 use super::tensor::{self, Converted, Decoded};
 
@@ -38,6 +39,8 @@ impl Model {
         let bad = |reason: String| OnnxError::Decode { file: path.to_owned(), reason };
         let mut proto = ModelProto::decode(bytes).map_err(|e| bad(e.to_string()))?;
         let graph = proto.graph.take().ok_or_else(|| bad("it holds no graph".to_owned()))?;
+        let node = inline_functions(&mut proto, graph.node).map_err(bad)?;
+        let graph = GraphProto { node, ..graph };
         if proto.opset_import.is_empty() {
             return Err(bad("it does not say which operator set it uses".to_owned()));
         }

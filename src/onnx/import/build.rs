@@ -3,7 +3,7 @@
 use pamc_passes::ir::{Attrs, DType, Tensor};
 use pamc_passes::ops::broadcast_shapes;
 
-use super::value::{Build, Fault, Made, Value, invalid, unsupported};
+use super::value::{Build, Fault, Made, Value, few, invalid, unsupported};
 
 macro_rules! unary {
     ($($name:ident),*) => {$(
@@ -197,7 +197,7 @@ impl Build<'_> {
 
     /// 0, 1, 2, … of an integer type under `shape`, in row-major order.
     pub fn ramp(&self, dtype: DType, shape: &[usize]) -> Made {
-        let n = shape.iter().product::<usize>();
+        let n = few(shape)?;
         let tensor = match dtype {
             DType::I32 => Tensor::from_vec(shape, (0..n as i32).collect()),
             _ => Tensor::from_vec(shape, (0..n as i64).collect()),

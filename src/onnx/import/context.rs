@@ -9,7 +9,7 @@ use super::interface::{
 };
 use super::ops::{Row, find};
 use super::site::{self, Operands, Site};
-use super::value::{Build, Fault, Value};
+use super::value::{Build, Fault, Value, check_extents};
 use super::{ImportOptions, Imported, Parameters};
 use crate::onnx::Model;
 use crate::onnx::error::{NodeRef, OnnxError, UnboundDim, Unsupported};
@@ -200,7 +200,12 @@ impl<'a> Walk<'a> {
                 let (Fault::Unsupported(why) | Fault::Invalid(why)) = e;
                 self.bad_graph(format!("input `{}`: {why} is not supported", input.name))
             })?;
-            types.push(TensorType::new(dtype, dims.into_iter().map(size).collect::<Vec<_>>()));
+            let shape: Vec<usize> = dims.into_iter().map(size).collect();
+            if check_extents(&shape).is_err() {
+                let reason = format!("input `{}` of shape {shape:?} is too large", input.name);
+                return Err(self.bad_graph(reason));
+            }
+            types.push(TensorType::new(dtype, shape));
         }
         Ok(types)
     }

@@ -7,6 +7,9 @@ use pamc_passes::ops::{self, Kind, Prim};
 /// Constants above this many elements are computed at run time rather than at import.
 const MAX_FOLDED: usize = 1 << 20;
 
+/// Most elements a constant may have that is made at import rather than read.
+const MAX_MADE: usize = 1 << 24;
+
 /// A value: known at import, or a node.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
@@ -102,10 +105,32 @@ impl Build<'_> {
         if let Some(consts) = consts.filter(|c| !c.is_empty())
             && let Some(folded) = fold(op, &consts, &attrs)?
         {
+            check_extents(folded.shape())?;
             return Ok(Value::Const(folded));
         }
         let nodes = inputs.iter().map(|v| self.node(v)).collect::<Made<Vec<_>>>()?;
-        Ok(Value::Node(self.graph.add(op, &nodes, attrs, self.origin.clone())?))
+        let node = self.graph.add(op, &nodes, attrs, self.origin.clone())?;
+        check_extents(self.graph.shape(node))?;
+        Ok(Value::Node(node))
+    }
+}
+
+/// Refuses shapes in which some axes alone have more elements than can be counted, though another
+/// axis is empty: handlers may then multiply any extents of a value.
+pub(super) fn check_extents(shape: &[usize]) -> Made<()> {
+    let total = shape.iter().try_fold(8usize, |n, &d| n.checked_mul(d.max(1)));
+    match total.filter(|&n| n <= isize::MAX as usize) {
+        Some(_) => Ok(()),
+        None => invalid(format!("a shape {shape:?} is too large")),
+    }
+}
+
+/// The number of elements of a constant about to be made, if that is not too many.
+pub(super) fn few(shape: &[usize]) -> Made<usize> {
+    let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    match n.filter(|&n| n <= MAX_MADE) {
+        Some(n) => Ok(n),
+        None => invalid(format!("a constant of shape {shape:?} is too large")),
     }
 }
 

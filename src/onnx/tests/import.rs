@@ -180,6 +180,49 @@ fn opset_decides_what_softmax_means() {
     assert!((first + second - 1.0).abs() < 1e-6 && first < 0.2);
 }
 
+fn with_function(body: Vec<NodeProto>, opset: i64) -> Result<Model, OnnxError> {
+    let call =
+        NodeProto { domain: "local".to_owned(), ..node("Twice", &["x"], &["y"], &[("k", 1)]) };
+    let function = FunctionProto {
+        name: "Twice".to_owned(),
+        domain: "local".to_owned(),
+        input: vec!["a".to_owned(), "unused".to_owned()],
+        output: vec!["b".to_owned()],
+        node: body,
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: opset }],
+        ..FunctionProto::default()
+    };
+    let graph = GraphProto {
+        node: vec![call],
+        input: vec![value("x", DataType::Float, &["2", "3"])],
+        output: vec![value("y", DataType::Float, &["2", "3"])],
+        ..GraphProto::default()
+    };
+    let proto = ModelProto {
+        graph: Some(graph),
+        functions: vec![function],
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 18 }],
+        ..ModelProto::default()
+    };
+    Model::decode(Bytes::from(proto.encode_to_vec()), Path::new("test.onnx"))
+}
+
+#[test]
+fn functions_are_replaced_by_their_bodies() {
+    let mut softmax = node("Softmax", &["a"], &["h"], &[("axis", 0)]);
+    softmax.attribute[0].ref_attr_name = "k".to_owned();
+    let body = vec![softmax, node("Add", &["h", "h"], &["b"], &[])];
+    let graph = import(&with_function(body, 18).unwrap(), &[]).unwrap().graph;
+    let (_, soft) = graph.nodes().find(|(_, n)| n.op.name == "softmax").unwrap();
+    assert_eq!(soft.attrs.int("axis"), 1);
+    assert_eq!(&*soft.origin.source, "/layer/Twice//layer/Softmax");
+    let recursive = NodeProto { domain: "local".to_owned(), ..node("Twice", &["a"], &["b"], &[]) };
+    let error = with_function(vec![recursive], 18).unwrap_err().to_string();
+    assert!(error.contains("calls itself"), "{error}");
+    let error = with_function(vec![node("Relu", &["a"], &["b"], &[])], 12).unwrap_err();
+    assert!(error.to_string().contains("uses opset 12"), "{error}");
+}
+
 #[test]
 fn weights_become_parameters_and_the_rest_constants() {
     let m = Model::load(&fixture("lm_tiny", "forward.onnx")).unwrap();

@@ -3,7 +3,7 @@
 use pamc_passes::ir::{Attrs, DType, Tensor};
 
 use crate::onnx::import::site::Site;
-use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
+use crate::onnx::import::value::{Fault, Made, Value, few, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
 
@@ -70,7 +70,7 @@ fn repeat_heads(s: &mut Site, x: &Value, query_heads: usize) -> Made {
 
 /// The causal mask: query i sees keys up to i + `past`.
 fn causal(queries: usize, keys: usize, past: usize) -> Made {
-    let seen = (0..queries * keys).map(|at| at % keys <= at / keys + past).collect();
+    let seen = (0..few(&[queries, keys])?).map(|at| at % keys <= at / keys + past).collect();
     Tensor::from_vec(&[queries, keys], seen)
         .map(Value::Const)
         .ok_or_else(|| Fault::Invalid("a mask of a wrong size".to_owned()))
@@ -128,7 +128,7 @@ pub(in crate::onnx) fn attention(s: &mut Site) -> Out {
     let weights = s.b.op("softmax", &[&scores], Attrs::none().with("axis", 3i64))?;
     let mut y = s.b.matmul(&weights, &v, false, false)?;
     if flat {
-        let width = query_heads * s.b.shape(&v)[3];
+        let width = query_heads.saturating_mul(s.b.shape(&v)[3]);
         y = s.b.transpose(&y, &[0, 2, 1, 3])?;
         y = s.b.reshape(&y, &[n, queries, width])?;
     }

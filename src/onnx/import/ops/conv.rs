@@ -3,7 +3,7 @@
 use pamc_passes::ir::{Attrs, DType, Tensor};
 
 use crate::onnx::import::site::Site;
-use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
+use crate::onnx::import::value::{Fault, Made, Value, few, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
 
@@ -57,14 +57,15 @@ impl Window {
     }
 
     fn reach(&self, axis: usize) -> usize {
-        (self.kernel[axis] - 1) * self.dilations[axis] + 1
+        (self.kernel[axis] - 1).saturating_mul(self.dilations[axis]).saturating_add(1)
     }
 
     /// As many windows as strides fit, the padding shared between both sides.
     fn same(&mut self, spatial: &[usize], lower: bool) {
         for (axis, &extent) in spatial.iter().enumerate() {
             let windows = extent.div_ceil(self.strides[axis]);
-            let needed = windows.saturating_sub(1) * self.strides[axis] + self.reach(axis);
+            let steps = windows.saturating_sub(1) * self.strides[axis];
+            let needed = steps.saturating_add(self.reach(axis));
             let total = needed.saturating_sub(extent);
             let small = total / 2;
             self.lo[axis] = if lower { total - small } else { small };
@@ -193,6 +194,7 @@ fn divisors(s: &mut Site, window: &Window, spatial: &[usize]) -> Made {
         let k: usize = window.kernel.iter().product();
         return Ok(s.b.scalar(k as f32));
     }
+    few(spatial)?;
     let ones = Tensor::full(&[&[1, 1], spatial].concat(), 1f32);
     let windows = window.unfold(s, &Value::Const(ones), 0.0)?;
     s.b.sum(&windows, &window.kernel_axes(), false)
@@ -257,6 +259,29 @@ pub(in crate::onnx) fn conv(s: &mut Site) -> Out {
     let mut operands = vec![x, w];
     operands.extend(s.opt(2));
     Ok(vec![s.b.op("conv", &operands.iter().collect::<Vec<_>>(), attrs)?])
+}
+
+/// Transposed convolution with explicit pads.
+pub(in crate::onnx) fn conv_transpose(s: &mut Site) -> Out {
+    let (x, w) = (s.input(0)?, s.input(1)?);
+    let (shape, weight) = (s.b.shape(&x), s.b.shape(&w));
+    let axes = spatial(&shape)?;
+    let kernel = spatial(&weight)?.to_vec();
+    if kernel.len() != axes.len() {
+        return invalid(format!("a weight {weight:?} for an input {shape:?}"));
+    }
+    if s.ints("output_shape")?.is_some() || s.text("auto_pad", "NOTSET")? != "NOTSET" {
+        return unsupported("pads that follow from an output shape");
+    }
+    if s.ints("kernel_shape")?.is_some() && list(s, "kernel_shape", axes.len())? != kernel {
+        return invalid(format!("`kernel_shape` is not that of the weight {weight:?}"));
+    }
+    let extra = s.ints("output_padding")?.unwrap_or_else(|| vec![0; axes.len()]);
+    let window = Window::of(s, axes, kernel)?;
+    let attrs = window.pads().with("groups", s.int("group", 1)?).with("output_padding", extra);
+    let mut operands = vec![x, w];
+    operands.extend(s.opt(2));
+    Ok(vec![s.b.op("conv_transpose", &operands.iter().collect::<Vec<_>>(), attrs)?])
 }
 
 /// Results for input, weight and bias, as matrix products over unfolded windows. Operands: g, x, w.

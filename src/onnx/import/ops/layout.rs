@@ -8,6 +8,9 @@ use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
 
+/// More padding than this along an axis is no padding but damage.
+const MAX_PAD: u64 = 1 << 40;
+
 pub(in crate::onnx) fn identity(s: &mut Site) -> Out {
     Ok(vec![s.input(0)?])
 }
@@ -238,6 +241,9 @@ pub(in crate::onnx) fn pad(s: &mut Site) -> Out {
         Some(axes) => axes.iter().map(|&a| s.axis(a, rank)).collect::<Made<Vec<_>>>()?,
         None => (0..rank).collect(),
     };
+    if pads.iter().any(|p| p.unsigned_abs() > MAX_PAD) {
+        return invalid(format!("pads {pads:?}"));
+    }
     if pads.len() != 2 * axes.len() {
         return invalid(format!("{} pads for {} axes", pads.len(), axes.len()));
     }
@@ -284,7 +290,7 @@ pub(in crate::onnx) fn depth_to_space(s: &mut Site) -> Out {
     };
     let x = s.b.reshape(&x, &split)?;
     let x = s.b.transpose(&x, &perm)?;
-    Ok(vec![s.b.reshape(&x, &[n, inner, h * block, w * block])?])
+    Ok(vec![s.b.reshape(&x, &[n, inner, h.saturating_mul(block), w.saturating_mul(block)])?])
 }
 
 pub(in crate::onnx) fn space_to_depth(s: &mut Site) -> Out {
@@ -296,7 +302,8 @@ pub(in crate::onnx) fn space_to_depth(s: &mut Site) -> Out {
     }
     let x = s.b.reshape(&x, &[n, c, h / block, block, w / block, block])?;
     let x = s.b.transpose(&x, &[0, 3, 5, 1, 2, 4])?;
-    Ok(vec![s.b.reshape(&x, &[n, c * block * block, h / block, w / block])?])
+    let channels = c.saturating_mul(block * block);
+    Ok(vec![s.b.reshape(&x, &[n, channels, h / block, w / block])?])
 }
 
 fn blocks(s: &Site, x: &Value) -> Made<([usize; 4], usize)> {

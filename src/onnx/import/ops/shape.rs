@@ -4,12 +4,9 @@ use pamc_passes::ir::{Attrs, DType, Tensor, TensorType};
 
 use super::layout::{int_list, sizes};
 use crate::onnx::import::site::{self, Site};
-use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
+use crate::onnx::import::value::{Made, Value, few, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
-
-/// Constants made by an operator may have this many elements: 1 GiB of f32.
-const MAX_FILLED: usize = 1 << 28;
 
 fn tensor(t: Option<Tensor>) -> Out {
     match t {
@@ -40,31 +37,12 @@ pub(in crate::onnx) fn constant(s: &mut Site) -> Out {
     }
 }
 
-fn bounded(shape: &[i64]) -> Made<Vec<usize>> {
-    let shape = sizes(shape)?;
-    let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    match n {
-        Some(n) if n <= MAX_FILLED => Ok(shape),
-        _ => invalid(format!("a constant of shape {shape:?} is too large")),
-    }
-}
-
-fn filled(shape: &[usize], value: Option<&Tensor>) -> Out {
-    let one = |why: &str| Fault::Invalid(format!("`value` {why}"));
-    let item = || one("is not one number");
-    Ok(vec![Value::Const(match value {
-        None => Tensor::full(shape, 0f32),
-        Some(t @ Tensor::F32(_)) => Tensor::full(shape, t.item::<f32>().ok_or_else(item)?),
-        Some(t @ Tensor::I32(_)) => Tensor::full(shape, t.item::<i32>().ok_or_else(item)?),
-        Some(t @ Tensor::I64(_)) => Tensor::full(shape, t.item::<i64>().ok_or_else(item)?),
-        Some(t @ Tensor::Bool(_)) => Tensor::full(shape, t.item::<bool>().ok_or_else(item)?),
-    })])
-}
-
+/// One value, zero if none is given, everywhere in a shape.
 pub(in crate::onnx) fn constant_of_shape(s: &mut Site) -> Out {
     let Some(shape) = s.const_ints(0, "shape")? else { return invalid("no shape is given") };
-    let value = s.tensor("value")?;
-    filled(&bounded(&shape)?, value.as_ref())
+    let value = s.tensor("value")?.unwrap_or_else(|| Tensor::scalar(0f32));
+    let Some(value) = value.reshaped(&[]) else { return invalid("`value` is not one number") };
+    Ok(vec![s.b.expand(&Value::Const(value), &sizes(&shape)?)?])
 }
 
 pub(in crate::onnx) fn shape(s: &mut Site) -> Out {
@@ -87,10 +65,10 @@ pub(in crate::onnx) fn range(s: &mut Site) -> Out {
         let arg = |i, what| -> Made<f64> { Ok(s.const_float(i, what)?.unwrap_or(0.0).into()) };
         let (start, limit, delta) = (arg(0, "start")?, arg(1, "limit")?, arg(2, "delta")?);
         let n = ((limit - start) / delta).ceil();
-        if delta == 0.0 || n.is_nan() || n > MAX_FILLED as f64 {
+        if delta == 0.0 || n.is_nan() {
             return invalid(format!("a range from {start} to {limit} by {delta}"));
         }
-        let n = n.max(0.0) as usize;
+        let n = few(&[n.max(0.0) as usize])?;
         let value = |i: usize| (start + i as f64 * delta) as f32;
         return tensor(Tensor::from_vec(&[n], (0..n).map(value).collect()));
     }
@@ -101,10 +79,8 @@ pub(in crate::onnx) fn range(s: &mut Site) -> Out {
     }
     // Rounded up; the signs agree where anything is in the range.
     let n = (limit - start + delta - delta.signum()) / delta;
-    if n > MAX_FILLED as i128 {
-        return invalid(format!("a range from {start} to {limit} by {delta}"));
-    }
-    let values = (0..n.max(0)).map(|i| (start + i * delta) as i64).collect();
+    let n = few(&[usize::try_from(n.max(0)).unwrap_or(usize::MAX)])? as i128;
+    let values = (0..n).map(|i| (start + i * delta) as i64).collect();
     let out = int_list(values)?;
     Ok(vec![s.b.cast(&out, s.b.dtype(&first))?])
 }
@@ -112,7 +88,7 @@ pub(in crate::onnx) fn range(s: &mut Site) -> Out {
 pub(in crate::onnx) fn eye_like(s: &mut Site) -> Out {
     let like = s.b.ty(&s.input(0)?);
     let [rows, cols] = like.shape[..] else { return invalid(format!("{like} is not a matrix")) };
-    bounded(&[rows as i64, cols as i64])?;
+    few(&[rows, cols])?;
     let k = s.int("k", 0)?;
     let to = s.opt_int("dtype")?.map(|code| site::dtype(code as i32)).transpose()?;
     let on = |i: usize, j: usize| (j as i64).checked_sub(i as i64) == Some(k);
@@ -129,7 +105,7 @@ pub(in crate::onnx) fn trilu(s: &mut Site) -> Out {
     let TensorType { dtype, shape } = s.b.ty(&x);
     let [.., rows, cols] = shape[..] else { return invalid("the operand is not a matrix") };
     let (upper, k) = (s.flag("upper", true)?, s.const_int(1, "k")?.unwrap_or(0));
-    bounded(&[rows as i64, cols as i64])?;
+    few(&[rows, cols])?;
     let keep = |at: usize| {
         let diagonal = (at % cols) as i64 - (at / cols) as i64;
         if upper { diagonal >= k } else { diagonal <= k }

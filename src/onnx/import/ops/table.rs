@@ -48,6 +48,7 @@ static ONNX: &[Row] = &[
     row("Constant", 1, s::constant),
     row("ConstantOfShape", 9, s::constant_of_shape),
     row("Conv", 1, conv::conv),
+    row("ConvTranspose", 1, conv::conv_transpose),
     row("Cos", 7, e::cos),
     row("CumSum", 11, r::cum_sum),
     row("DepthToSpace", 1, l::depth_to_space),

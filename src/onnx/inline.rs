@@ -1,0 +1,129 @@
+//! Model-local functions, replaced by their bodies before anything else looks at the graph.
+
+use std::collections::HashMap;
+
+use super::proto::{AttributeProto, FunctionProto, ModelProto, NodeProto};
+
+/// Functions may call functions this deep.
+const MAX_DEPTH: usize = 32;
+/// Nodes a graph may have after replacement: functions that call functions grow exponentially.
+const MAX_NODES: usize = 1 << 20;
+
+/// Replaces every call of one of the model's functions, and calls within them.
+///
+/// Values inside a body get the call's name before theirs, so origins stay readable.
+///
+/// # Errors
+/// Says which function recurses, is called with too many operands, or uses another opset than the
+/// model does.
+pub(super) fn inline_functions(
+    model: &mut ModelProto,
+    nodes: Vec<NodeProto>,
+) -> Result<Vec<NodeProto>, String> {
+    if model.functions.is_empty() {
+        return Ok(nodes);
+    }
+    let functions = std::mem::take(&mut model.functions);
+    merge_opsets(model, &functions)?;
+    let by_name = functions.iter().map(|f| ((canonical(&f.domain), &*f.name, &*f.overload), f));
+    let table: Table = by_name.collect();
+    let mut out = Vec::with_capacity(nodes.len());
+    nodes.into_iter().try_for_each(|node| expand(node, &table, 0, &mut out))?;
+    Ok(out)
+}
+
+type Table<'f> = HashMap<(&'f str, &'f str, &'f str), &'f FunctionProto>;
+
+fn canonical(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
+
+/// A node has no opset of its own, so functions must agree with the model.
+fn merge_opsets(model: &mut ModelProto, functions: &[FunctionProto]) -> Result<(), String> {
+    for f in functions {
+        for used in &f.opset_import {
+            let same = |o: &&super::proto::OperatorSetIdProto| {
+                canonical(&o.domain) == canonical(&used.domain)
+            };
+            match model.opset_import.iter().find(same) {
+                None => model.opset_import.push(used.clone()),
+                Some(model) if model.version == used.version => {}
+                Some(model) => {
+                    return Err(format!(
+                        "its function `{}` uses opset {} of the domain `{}`, but the model {}",
+                        f.name, used.version, used.domain, model.version
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn expand(
+    node: NodeProto,
+    functions: &Table,
+    depth: usize,
+    out: &mut Vec<NodeProto>,
+) -> Result<(), String> {
+    let key = (canonical(&node.domain), &*node.op_type, &*node.overload);
+    let Some(function) = functions.get(&key) else {
+        if out.len() >= MAX_NODES {
+            return Err(format!("its functions unfold to more than {MAX_NODES} nodes"));
+        }
+        out.push(node);
+        return Ok(());
+    };
+    if depth >= MAX_DEPTH {
+        return Err(format!("its function `{}` calls itself, or others too deep", function.name));
+    }
+    if node.input.len() > function.input.len() || node.output.len() > function.output.len() {
+        return Err(format!("its function `{}` is called with too many operands", function.name));
+    }
+    let first = node.output.iter().find(|o| !o.is_empty());
+    let call = match (node.name.as_str(), first) {
+        ("", Some(first)) => first.clone(),
+        (name, _) => name.to_owned(),
+    };
+    let given =
+        function.input.iter().zip(&node.input).chain(function.output.iter().zip(&node.output));
+    let mut names: HashMap<&str, String> =
+        given.filter(|(_, g)| !g.is_empty()).map(|(f, g)| (f.as_str(), g.clone())).collect();
+    for absent in function.input.iter().skip(node.input.len()) {
+        names.insert(absent, String::new());
+    }
+    for (absent, _) in function.input.iter().zip(&node.input).filter(|(_, g)| g.is_empty()) {
+        names.insert(absent, String::new());
+    }
+    let rename = |name: &String| match names.get(name.as_str()) {
+        Some(given) => given.clone(),
+        None if name.is_empty() => String::new(),
+        None => format!("{call}/{name}"),
+    };
+    for inner in &function.node {
+        let body = NodeProto {
+            input: inner.input.iter().map(rename).collect(),
+            output: inner.output.iter().map(rename).collect(),
+            name: format!("{call}/{}", inner.name),
+            attribute: inner.attribute.iter().filter_map(|a| bind(a, &node, function)).collect(),
+            ..inner.clone()
+        };
+        expand(body, functions, depth + 1, out)?;
+    }
+    Ok(())
+}
+
+/// An attribute that refers to one of the function's takes the call's value, else the function's
+/// default; with neither it is left out.
+fn bind(
+    attr: &AttributeProto,
+    call: &NodeProto,
+    function: &FunctionProto,
+) -> Option<AttributeProto> {
+    if attr.ref_attr_name.is_empty() {
+        return Some(attr.clone());
+    }
+    let mut all = call.attribute.iter().chain(&function.attribute_proto);
+    let value = all.find(|a| a.name == attr.ref_attr_name)?;
+    Some(AttributeProto { name: attr.name.clone(), ..value.clone() })
+}
