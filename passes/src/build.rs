@@ -1,7 +1,9 @@
 //! The term builder that lowerings, derivative rules and training recipes are written with.
 
 use crate::arith::{Arith, Constants};
-use crate::ir::{Attrs, DType, Element, Graph, GraphError, NodeId, Origin, Tensor, TensorType};
+use crate::ir::{
+    Attrs, DType, Element, Graph, GraphError, InputKind, NodeId, Origin, Tensor, TensorType,
+};
 use crate::ops::{self, broadcast_shapes};
 use crate::reference::{LN2, LN2_TERMS, LOG2E, LOG2E_TERMS, Terms};
 
@@ -95,6 +97,14 @@ impl<'g> Cx<'g> {
         let origin = self.origin.to_string();
         self.error.get_or_insert(GraphError::Op { op, origin, reason: reason.into() });
         NodeId(0)
+    }
+
+    /// A new graph input.
+    pub fn input(&mut self, name: &str, ty: TensorType, kind: InputKind) -> NodeId {
+        self.graph.input(name, ty, kind).unwrap_or_else(|e| {
+            self.error.get_or_insert(e);
+            NodeId(0)
+        })
     }
 
     /// A constant tensor.

@@ -13,3 +13,4 @@ pub mod program;
 pub mod reference;
 pub mod rules;
 pub mod testing;
+pub mod train;

@@ -11,7 +11,7 @@ pub use spec::{GradSpec, Slope, SpecError};
 
 use crate::arith::Arith;
 use crate::build::Cx;
-use crate::ir::{DType, Graph, GraphError, NodeId, Origin, Region, Tensor, TensorType};
+use crate::ir::{DType, Graph, GraphError, NodeId, Origin, Region, Tensor, TensorType, print_term};
 use crate::ops::{Grad, VjpSite};
 
 /// Why there is no gradient.
@@ -145,9 +145,7 @@ fn place(origin: &Origin) -> String {
 
 fn derived(graph: &Graph, id: NodeId) -> Origin {
     let node = graph.node(id);
-    let operands: Vec<String> = node.inputs.iter().map(|i| format!("%{}", i.0)).collect();
-    let before = format!("%{} = {} {}", id.0, node.op.name, operands.join(", "));
-    node.origin.then("vjp", node.op.name, before.trim_end()).in_region(Region::Backward)
+    node.origin.then("vjp", node.op.name, print_term(graph, id)).in_region(Region::Backward)
 }
 
 /// Send the gradient of one node on to its operands.

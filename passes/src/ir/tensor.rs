@@ -87,6 +87,11 @@ impl Tensor {
         T::wrap(Array::from_elem(IxDyn(&[]), x))
     }
 
+    /// A tensor of one dimension.
+    pub fn vector<T: Element>(data: Vec<T>) -> Tensor {
+        T::wrap(ndarray::ArcArray1::from_vec(data).into_dyn())
+    }
+
     /// A tensor with every element equal.
     pub fn full<T: Element>(shape: &[usize], x: T) -> Tensor {
         T::wrap(Array::from_elem(IxDyn(shape), x))

@@ -5,27 +5,13 @@ use pamc_passes::build::Cx;
 use pamc_passes::grad::{GradSpec, Gradients, differentiate};
 use pamc_passes::interpret::{Values, run};
 use pamc_passes::ir::{DType, Graph, InputKind, NodeId, Origin, Tensor};
-use pamc_passes::ops::Site;
+use pamc_passes::pass::expand;
 use pamc_passes::program::Program;
 
 pub const PAPER: Arith = Arith::Pam(Recipe::PAPER);
 
 /// A term under test.
 pub type Term<'a> = &'a dyn Fn(&mut Cx<'_>, &[NodeId]) -> NodeId;
-
-/// Replace composites by their expansions.
-pub fn expand(graph: &Graph, arith: Arith) -> Graph {
-    graph
-        .rewrite(|g, _, node, inputs| match node.op.lower {
-            Some(lower) => {
-                let mut cx = Cx::new(g, node.origin.clone(), arith);
-                let y = lower(&mut cx, Site { inputs, attrs: &node.attrs, ty: &node.ty });
-                cx.finish(y)
-            }
-            None => g.add(node.op, inputs, node.attrs.clone(), node.origin.clone()),
-        })
-        .unwrap()
-}
 
 /// The graph of `y = f(x0, x1, …)` with outputs `y` and `gi`, the gradient of `Σ y·g` for every f32
 /// input `xi`. The incoming gradient of the term is g, bit for bit.
@@ -63,7 +49,7 @@ pub fn gradients(arith: Arith, spec: &str, x: &[Tensor], g: &Tensor, f: Term<'_>
     let mut values: Values =
         x.iter().enumerate().map(|(i, t)| (format!("x{i}"), t.clone())).collect();
     values.insert("g".into(), g.clone());
-    run(&Program::new(expand(&graph, arith), arith).unwrap(), &values).unwrap()
+    run(&Program::new(expand(&graph).unwrap(), arith).unwrap(), &values).unwrap()
 }
 
 /// Value of a term at `x`.
@@ -79,7 +65,7 @@ pub fn evaluate(arith: Arith, x: &[Tensor], f: Term<'_>) -> Tensor {
     let y = f(&mut cx, &ids);
     cx.finish(()).unwrap();
     graph.output("y", y).unwrap();
-    let program = Program::new(expand(&graph, arith), arith).unwrap();
+    let program = Program::new(expand(&graph).unwrap(), arith).unwrap();
     run(&program, &values).unwrap().remove("y").unwrap()
 }
 
