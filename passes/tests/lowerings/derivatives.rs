@@ -1,0 +1,113 @@
+//! Derivatives through the lowerings: of elementwise rows, against differences of the real function.
+
+use pamc_passes::arith::Arith;
+use pamc_passes::grad::{GradSpec, differentiate};
+use pamc_passes::interpret::{Values, run};
+use pamc_passes::ir::{Attrs, Graph, InputKind, Origin, Tensor};
+use pamc_passes::ops::{self, Kind, Op};
+use pamc_passes::pass::{expand, lower};
+use pamc_passes::program::Program;
+
+use crate::common::{Spread, wide};
+
+/// ∂(Σ op(x))/∂x.
+fn gradient(op: &Op, arith: Arith, x: &Tensor) -> Vec<f32> {
+    let mut graph = Graph::new("test");
+    let input = graph.input("x", x.ty(), InputKind::Param).unwrap();
+    let row = ops::lookup(op.name).unwrap();
+    let y = graph.add(row, &[input], Attrs::none(), Origin::default()).unwrap();
+    let sum = ops::lookup("sum").unwrap();
+    let loss = graph.add(sum, &[y], Attrs::none(), Origin::default()).unwrap();
+    graph.output("loss", loss).unwrap();
+    let mut lowered = lower(&graph, arith).unwrap();
+    let (x_id, loss) = (lowered.inputs()[0].node, lowered.find_output("loss").unwrap());
+    let spec = GradSpec::default();
+    let g = differentiate(&mut lowered, arith, loss, &[x_id], &spec).unwrap();
+    lowered.output("g", g.values[0]).unwrap();
+    let program = Program::new(expand(&lowered).unwrap(), arith).unwrap();
+    run(&program, &Values::from([("x".to_string(), x.clone())])).unwrap()["g"].to_vec().unwrap()
+}
+
+fn smooth_rows() -> impl Iterator<Item = &'static Op> {
+    ops::all().filter(|op| {
+        op.kind == Kind::Real && op.real.is_some() && op.args.len() == 1 && op.name != "clip"
+    })
+}
+
+/// Central difference of the real function, unless x is near a kink or a step.
+fn slope(op: &Op, x: f64) -> Option<f64> {
+    let f = |x: f64| (op.real.unwrap())(&[x]);
+    let h = 1e-5 * x.abs().max(0.1);
+    let (left, right) = ((f(x) - f(x - h)) / h, (f(x + h) - f(x)) / h);
+    let close = (left - right).abs() <= 1e-3 * (1.0 + left.abs());
+    close.then(|| (f(x + h) - f(x - h)) / (2.0 * h))
+}
+
+#[test]
+fn float_gradients_are_those_of_the_real_function() {
+    let mut wrong = Vec::new();
+    for op in smooth_rows() {
+        let (lo, hi) = op.bound.unwrap().domain;
+        let x = Spread::new(9, lo.max(-20.0), hi).tensor(&[4000]);
+        let got = gradient(op, Arith::Float, &x);
+        let mut judged = 0;
+        for (x, g) in wide(&x).iter().zip(&got) {
+            let Some(want) = slope(op, *x) else { continue };
+            judged += 1;
+            let allowed = 2e-5 * want.abs().max(1.0);
+            if (f64::from(*g) - want).abs() > allowed || g.is_nan() {
+                wrong.push(format!("{} at {x}: {g} against {want}", op.name));
+                break;
+            }
+        }
+        assert!(judged > 3000, "{} was judged at {judged} points only", op.name);
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Around every point the PAM slope, averaged over a stretch, is near the real one: a curve that is
+/// right in its values but flat or steep in the wrong places would not train.
+#[test]
+fn pam_gradients_are_near_the_real_ones() {
+    let mut wrong = Vec::new();
+    for op in smooth_rows() {
+        let (lo, hi) = op.bound.unwrap().domain;
+        let n = 8000;
+        let step = (hi - lo) / n as f64;
+        let xs: Vec<f32> = (0..n).map(|i| (lo + step * (i as f64 + 0.5)) as f32).collect();
+        let got = gradient(op, Arith::PAM, &Tensor::from_vec(&[n], xs.clone()).unwrap());
+        let stretch = (1.0 / step).ceil().min(2000.0) as usize;
+        let f = |x: f64| (op.real.unwrap())(&[x]);
+        for i in (0..n - stretch).step_by(100) {
+            let mean =
+                got[i..i + stretch].iter().map(|g| f64::from(*g)).sum::<f64>() / stretch as f64;
+            let (a, b) = (lo + step * i as f64, lo + step * (i + stretch) as f64);
+            let want = (f(b) - f(a)) / (b - a);
+            let steps = matches!(op.name, "ceil" | "sign");
+            if !steps && (mean - want).abs() > 0.2 * want.abs() + 0.1 {
+                wrong.push(format!("{} from {a} to {b}: {mean} against {want}", op.name));
+                break;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Large operands, to which ReLU networks drift, must not make NaNs.
+#[test]
+fn gradients_of_large_operands_are_numbers() {
+    let x: Vec<f32> = vec![0.0, -0.0, 90.0, -90.0, 1e3, -1e3, 3e4, -3e4, 1e8, -1e8];
+    let x = Tensor::from_vec(&[x.len()], x).unwrap();
+    for op in smooth_rows().filter(|op| op.bound.unwrap().domain.0 < 0.0) {
+        for arith in [Arith::PAM, Arith::Float] {
+            let g = gradient(op, arith, &x);
+            let overflows = matches!(op.name, "exp" | "exp2");
+            assert!(
+                g.iter().all(|g| !g.is_nan() && (overflows || g.is_finite())),
+                "{} {}: {g:?}",
+                op.name,
+                arith.name()
+            );
+        }
+    }
+}
