@@ -4,9 +4,11 @@ Needs torch 2.4.1, onnx, numpy and onnxruntime-training 1.19.2 (the last release
 
     python make.py mlp_adamw
     python make.py lm_tiny
+    python make.py cnn_bn
+    python make.py mlp_mse
 
-writes training_model.onnx, eval_model.onnx, optimizer_model.onnx, checkpoint and forward.onnx into
-the folder of that name. The weights are random and no seed was recorded, so a new run gives files of
+writes training_model.onnx, eval_model.onnx, optimizer_model.onnx, checkpoint and forward.onnx
+into the folder of that name. The weights are random and no seed was recorded, so a new run gives files of
 the same structure with other weights, and golden_losses.json (ONNX Runtime's own run of the
 committed files) does not belong to it.
 """
@@ -86,9 +88,38 @@ class Lm(torch.nn.Module):
         return y.reshape(-1, y.shape[-1])
 
 
+class Cnn(torch.nn.Module):
+    """Convolution, batch norm, strided convolution, pooling, linear; 28 × 28 to 10 classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.c1 = torch.nn.Conv2d(1, 8, 3, padding=1)
+        self.b1 = torch.nn.BatchNorm2d(8)
+        self.c2 = torch.nn.Conv2d(8, 16, 3, stride=2, padding=1)
+        self.p = torch.nn.MaxPool2d(2)
+        self.fc = torch.nn.Linear(16 * 7 * 7, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.b1(self.c1(x)))
+        return self.fc(self.p(torch.relu(self.c2(x))).flatten(1))
+
+
+class Regression(torch.nn.Module):
+    """16-32-1 with ReLU."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = torch.nn.Linear(16, 32), torch.nn.Linear(32, 1)
+
+    def forward(self, x):
+        return self.fc2(torch.relu(self.fc1(x)))
+
+
 SETS = {
     "mlp_adamw": (Mlp, torch.zeros(2, 784), "input", {"output": {0: "batch"}}),
     "lm_tiny": (Lm, torch.zeros(2, 32, dtype=torch.int64), "ids", {"output": {0: "rows"}}),
+    "cnn_bn": (Cnn, torch.zeros(2, 1, 28, 28), "input", {"output": {0: "batch"}}),
+    "mlp_mse": (Regression, torch.zeros(2, 16), "input", {"output": {0: "batch"}}),
 }
 
 
@@ -110,11 +141,13 @@ def main(name):
         do_constant_folding=False,
     )
     trained = [n for n, _ in model.named_parameters()]
+    frozen = [n for n, _ in model.named_buffers() if not n.endswith("num_batches_tracked")]
+    regression = name == "mlp_mse"
     artifacts.generate_artifacts(
         onnx.load(forward),
         requires_grad=trained,
-        frozen_params=[n for n, _ in model.named_buffers()],
-        loss=artifacts.LossType.CrossEntropyLoss,
+        frozen_params=frozen,
+        loss=artifacts.LossType.MSELoss if regression else artifacts.LossType.CrossEntropyLoss,
         optimizer=artifacts.OptimType.AdamW,
         artifact_directory=folder,
     )

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 
 use pamc_passes::interpret::Values;
-use pamc_passes::ir::{Graph, InputKind, Region, Tensor};
+use pamc_passes::ir::{DType, Graph, InputKind, Region, Tensor, TensorType};
 
 use super::{SETS, fixture, run};
 use crate::onnx::{Checkpoint, OnnxTrainingSet, TrainingGraphs, UpdateRule};
@@ -94,6 +94,86 @@ fn two_steps_follow_onnx_runtime() {
             let loss = run(graph, &feed(&values, second.clone()))["loss"].item::<f32>().unwrap();
             assert!((loss - losses[1]).abs() < 1e-4 * loss, "{name}: {loss} against {}", losses[1]);
         }
+    }
+}
+
+/// Values without pattern in [−1, 1), for data inputs; labels are small integers.
+fn noise(graph: &Graph, set: &OnnxTrainingSet) -> Values {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let mut fill = |name: &str, ty: &TensorType| {
+        let stored = set.checkpoint().parameters().find(|p| p.name == name);
+        let list = (0..ty.len()).map(|_| next()).collect::<Vec<f32>>();
+        match (stored, ty.dtype) {
+            (Some(p), _) => p.tensor.clone(),
+            (None, DType::F32) => Tensor::from_vec(&ty.shape, list).unwrap(),
+            _ => {
+                let labels = list.iter().map(|x| (x.abs() * 4.0) as i64).collect::<Vec<_>>();
+                Tensor::from_vec(&ty.shape, labels).unwrap()
+            }
+        }
+    };
+    let inputs = graph.inputs().iter();
+    inputs.map(|i| (i.name.clone(), fill(&i.name, graph.ty(i.node)))).collect()
+}
+
+/// Along the file's gradient the loss must grow by the gradient's own length: convolution,
+/// pooling, batch statistics and squared error, whose gradient operators are composed here.
+#[test]
+fn gradients_in_the_file_agree_with_differences() {
+    for name in ["cnn_bn", "mlp_mse"] {
+        let set = load(name);
+        let graphs = graphs(&set, 3);
+        let values = noise(&graphs.gradients.graph, &set);
+        let made = run(&graphs.gradients.graph, &values);
+        for p in set.parameters() {
+            let gradient = made[&format!("grad.{}", p.name)].to_vec::<f32>().unwrap();
+            let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+            if name == "cnn_bn" && p.name == "c1.bias" {
+                assert!(norm < 1e-5, "batch norm takes the bias before it away: {norm}");
+                continue;
+            }
+            let loss_at = |step: f64| {
+                let weights = p.tensor.to_vec::<f32>().unwrap().into_iter().zip(&gradient);
+                let moved =
+                    weights.map(|(w, g)| (f64::from(w) + step * f64::from(*g) / norm) as f32);
+                let moved = Tensor::from_vec::<f32>(p.tensor.shape(), moved.collect()).unwrap();
+                let mut values = values.clone();
+                values.insert(p.name.clone(), moved);
+                f64::from(run(&graphs.loss.graph, &values)["loss"].item::<f32>().unwrap())
+            };
+            let h = 2e-3;
+            let slope = (loss_at(h) - loss_at(-h)) / (2.0 * h);
+            assert!((slope / norm - 1.0).abs() < 0.03, "{name} {}: {slope} {norm}", p.name);
+        }
+    }
+}
+
+#[test]
+fn running_statistics_are_state() {
+    let set = load("cnn_bn");
+    let graphs = graphs(&set, 3);
+    let mut names: Vec<_> = set.states().iter().map(|p| p.name.clone()).collect();
+    names.sort();
+    assert_eq!(names, ["b1.running_mean", "b1.running_var"]);
+    for name in &names {
+        for graph in [&graphs.forward.graph, &graphs.eval.graph, &graphs.loss.graph] {
+            assert_eq!(graph.find_input(name).unwrap().kind, InputKind::State);
+        }
+        assert!(graphs.loss.graph.find_output(name).is_some());
+        assert!(graphs.eval.graph.find_output(name).is_none());
+    }
+    // Nine tenths of the old variance stay; the inputs are below 1, so little comes in.
+    let values = noise(&graphs.loss.graph, &set);
+    let made = run(&graphs.loss.graph, &values);
+    let list = |v: &Tensor| v.to_vec::<f32>().unwrap();
+    let name = "b1.running_var";
+    for (new, old) in list(&made[name]).into_iter().zip(list(&values[name])) {
+        let batch = (new - 0.9 * old) / 0.1;
+        assert!((0.01..1.0).contains(&batch), "{old} to {new}");
     }
 }
 
