@@ -210,7 +210,7 @@ fn selu(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
 }
 
 fn hard_sigmoid_of(cx: &mut Cx<'_>, x: NodeId, alpha: f32, beta: f32) -> NodeId {
-    let scaled = cx.mul_const(x, alpha);
+    let scaled = curve::times(cx, x, alpha);
     let line = cx.add_const(scaled, beta);
     let (zero, one) = (cx.scalar(0f32), cx.scalar(1f32));
     let low = cx.max(line, zero);
@@ -369,9 +369,13 @@ pub static ROWS: &[Op] = &[
         attrs: &[float(ALPHA, 0.2), float("beta", 0.5)],
         cost: 8,
         ..checked(
-            unary("hard_sigmoid", hard_sigmoid, "`min(max(x ⊙ alpha + beta, 0), 1)`."),
+            unary(
+                "hard_sigmoid",
+                hard_sigmoid,
+                "`min(max(x · alpha + beta, 0), 1)`; in PAM alpha is applied as signed powers of two.",
+            ),
             |x| (0.2 * x[0] + 0.5).clamp(0.0, 1.0),
-            bound(0.0, 0.0385, -4.0, 4.0),
+            bound(0.0, 0.000_035, -4.0, 4.0),
         )
     },
     checked(
@@ -380,7 +384,7 @@ pub static ROWS: &[Op] = &[
             ..unary("hard_swish", hard_swish, "`x ⊙ hard_sigmoid(x)` with alpha 1/6 and beta 1/2.")
         },
         |x| x[0] * (x[0] / 6.0 + 0.5).clamp(0.0, 1.0),
-        bound(0.12, 0.12, -5.0, 5.0),
+        bound(0.112, 0.0002, -5.0, 5.0),
     ),
     checked(
         Op {
