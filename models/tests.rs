@@ -70,9 +70,14 @@ fn parameter_counts_are_the_published_ones() {
         // fairseq's transformer_iwslt_de_en on the same vocabularies.
         ("translation", 39_469_056),
     ]);
+    let readme = include_str!("README.md");
     for spec in MODELS {
-        let model = spec.build("", 1, Mode::Infer).unwrap();
-        assert_eq!(model.parameter_count(), counts[spec.name], "{}", spec.name);
+        let count = spec.build("", 1, Mode::Infer).unwrap().parameter_count();
+        assert_eq!(count, counts[spec.name], "{}", spec.name);
+        let row = readme.lines().find(|l| l.starts_with(&format!("| `@{}` |", spec.name))).unwrap();
+        let stated: Vec<_> = row.split('|').map(|cell| cell.replace(',', "")).collect();
+        assert!(stated.contains(&format!(" {count} ")), "{row}");
+        assert!(spec.sizes.iter().all(|s| row.contains(&format!("`{}`", s.name))), "{row}");
     }
 }
 
