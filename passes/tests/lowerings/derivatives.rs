@@ -3,12 +3,13 @@
 use pamc_passes::arith::Arith;
 use pamc_passes::grad::{GradSpec, differentiate};
 use pamc_passes::interpret::{Values, run};
-use pamc_passes::ir::{Attrs, Graph, InputKind, Origin, Tensor};
+use pamc_passes::ir::{Attrs, DType, Graph, InputKind, NodeId, Origin, Tensor};
 use pamc_passes::ops::{self, Kind, Op};
 use pamc_passes::pass::{expand, lower};
 use pamc_passes::program::Program;
 
 use crate::common::{Spread, wide};
+use crate::snapshots::example;
 
 /// ∂(Σ op(x))/∂x.
 fn gradient(op: &Op, arith: Arith, x: &Tensor) -> Vec<f32> {
@@ -110,4 +111,88 @@ fn gradients_of_large_operands_are_numbers() {
             );
         }
     }
+}
+
+/// Operands for a row's example graph: floats spread over its domain, labels, a random key.
+fn operands(op: &Op, graph: &Graph) -> Values {
+    let (lo, hi) = op.bound.unwrap().domain;
+    let feed = |(i, input): (usize, &pamc_passes::ir::Input)| {
+        let (ty, seed) = (graph.ty(input.node).clone(), i as u64 + 20);
+        let value = match ty.dtype {
+            // A variance must be positive, and is as good as any other number elsewhere.
+            DType::F32 if input.name == "v" => Spread::new(seed, 0.5, 2.0).tensor(&ty.shape),
+            DType::F32 => Spread::new(seed, lo, hi).tensor(&ty.shape),
+            DType::I64 => {
+                let labels = Spread::new(seed, 0.0, 1.0).labels(ty.len(), 3);
+                Tensor::from_vec(&ty.shape, labels).unwrap()
+            }
+            _ => Tensor::zeros(&ty),
+        };
+        (input.name.clone(), value)
+    };
+    graph.inputs().iter().enumerate().map(feed).collect()
+}
+
+/// The example graph lowered to ordinary arithmetic with the loss Σ y · w, and its gradient for every
+/// float input as an output `d.<input>`.
+fn with_gradients(graph: &Graph) -> Program {
+    let mut lowered = lower(graph, Arith::Float).unwrap();
+    let y = lowered.find_output("y").unwrap();
+    let weights = Spread::new(77, 0.5, 1.5).tensor(lowered.shape(y));
+    let mut add = |name: &str, inputs: &[NodeId], attrs: Attrs| {
+        lowered.add(ops::lookup(name).unwrap(), inputs, attrs, Origin::default()).unwrap()
+    };
+    let w = add("const", &[], Attrs::none().with("value", weights));
+    let weighted = add("f.mul", &[y, w], Attrs::none());
+    let loss = add("sum", &[weighted], Attrs::none());
+    let floats: Vec<(String, NodeId)> = lowered
+        .inputs()
+        .iter()
+        .filter(|i| lowered.ty(i.node).dtype == DType::F32)
+        .map(|i| (i.name.clone(), i.node))
+        .collect();
+    let wrt: Vec<NodeId> = floats.iter().map(|f| f.1).collect();
+    let found =
+        differentiate(&mut lowered, Arith::Float, loss, &wrt, &GradSpec::default()).unwrap();
+    lowered.clear_outputs();
+    lowered.output("loss", loss).unwrap();
+    for ((name, _), g) in floats.iter().zip(&found.values) {
+        lowered.output(format!("d.{name}"), *g).unwrap();
+    }
+    Program::new(expand(&lowered).unwrap(), Arith::Float).unwrap()
+}
+
+/// Every real row, on its example graph: each element of each gradient against a central difference of
+/// the interpreted loss.
+#[test]
+fn every_row_has_the_gradient_of_its_value() {
+    let mut wrong = Vec::new();
+    let steps = ["one_hot", "ceil", "sign"];
+    for op in ops::all().filter(|op| op.kind == Kind::Real && !steps.contains(&op.name)) {
+        let graph = example(op);
+        let (program, values) = (with_gradients(&graph), operands(op, &graph));
+        let out = run(&program, &values).unwrap();
+        let loss = |values: &Values| {
+            f64::from(run(&program, values).unwrap()["loss"].to_vec::<f32>().unwrap()[0])
+        };
+        let size = loss(&values).abs().max(1.0);
+        for (name, x) in values.iter().filter(|(_, x)| x.dtype() == DType::F32) {
+            let got = wide(&out[&format!("d.{name}")]);
+            for (i, g) in got.iter().enumerate() {
+                let h = 4e-3;
+                let moved = |by: f32| {
+                    let mut v = x.to_vec::<f32>().unwrap();
+                    v[i] += by;
+                    let mut all = values.clone();
+                    all.insert(name.clone(), Tensor::from_vec(x.shape(), v).unwrap());
+                    loss(&all)
+                };
+                let want = (moved(h) - moved(-h)) / (2.0 * f64::from(h));
+                if (g - want).abs() > 2e-3 * (size + want.abs()) {
+                    wrong.push(format!("{}: d.{name}[{i}] is {g}, not {want}", op.name));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

@@ -70,7 +70,7 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The graph of a row's example: that of the table above, or the plain elementwise one.
-fn example(op: &ops::Op) -> Graph {
+pub fn example(op: &ops::Op) -> Graph {
     let (inputs, result, call) = match EXAMPLES.iter().find(|e| e.0 == op.name) {
         Some((_, inputs, result, call)) => {
             (inputs.to_string(), result.to_string(), call.to_string())
