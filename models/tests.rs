@@ -7,6 +7,7 @@ use pamc_passes::interpret::{self, Values};
 use pamc_passes::ir::{DType, InputKind, Tensor, TensorType};
 use pamc_passes::pass;
 use pamc_passes::program::Program;
+use pamc_passes::train::{self, TrainSpec};
 
 use super::*;
 use crate::dsl::Init;
@@ -93,6 +94,45 @@ fn tiny_models_compute_finite_logits_in_both_arithmetics() {
                 values.iter().for_each(|(name, t)| finite(&format!("{} {name}", spec.name), t));
             }
             assert!(!runs[0]["logits"].same_value(&runs[1]["logits"]), "{}", spec.name);
+        }
+    }
+}
+
+/// Losses of a tiny model on one batch, step by step.
+fn train(spec: &'static ModelSpec, arith: Arith, steps: usize) -> Vec<f32> {
+    let mut model = spec.build("tiny", 4, Mode::Train).unwrap();
+    let loss = model.loss.clone().unwrap().attach(&mut model.graph).unwrap();
+    model.graph.output("loss", loss).unwrap();
+    let lowered = pass::lower(&model.graph, arith).unwrap();
+    let how = TrainSpec { lr: 0.01, ..TrainSpec::default() };
+    let made = train::build_step(&lowered, "loss", &[], &how, arith).unwrap();
+    assert!(made.independent.is_empty(), "{}: {:?}", spec.name, made.independent);
+    let program = Program::new(pass::expand(&made.step).unwrap(), arith).unwrap();
+    let mut values = model.initial(1);
+    values.extend(made.initial);
+    values.extend(
+        model.inputs(InputKind::Data).map(|i| (i.name.clone(), data(model.graph.ty(i.node)))),
+    );
+    let mut losses = Vec::new();
+    for _ in 0..steps {
+        for (name, value) in interpret::run(&program, &values).unwrap() {
+            if name == "loss" {
+                losses.push(value.item::<f32>().unwrap());
+            } else if let Some(slot) = values.get_mut(&name) {
+                *slot = value;
+            }
+        }
+    }
+    losses
+}
+
+#[test]
+fn tiny_models_learn_a_batch_in_both_arithmetics() {
+    for spec in MODELS {
+        for arith in [Arith::Float, Arith::PAM] {
+            let losses = train(spec, arith, 40);
+            let (first, last) = (losses[0], losses[39]);
+            assert!(last < 0.7 * first, "{} {}: {losses:?}", spec.name, arith.name());
         }
     }
 }

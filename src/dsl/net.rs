@@ -21,7 +21,8 @@ pub enum Mode {
     Infer,
 }
 
-/// Name of the state that holds the key of the random bits, `i32[2]` = [seed, counter].
+/// Name of the state that holds the key of the random bits, `i32[2]` = [seed, counter]; the training
+/// step counts it up.
 pub const RNG: &str = "rng";
 
 /// A model under construction: the graph, the layer path and the parameters with their initial
@@ -202,7 +203,6 @@ impl Net {
     /// Every mistake made while building it, each with its place in the source.
     #[track_caller]
     pub fn finish(self) -> Result<Model, DslError> {
-        self.advance_rng();
         if self.state.borrow().graph.outputs().is_empty() && self.state.borrow().problems.is_empty()
         {
             self.fail("finish", "the model has no output");
@@ -212,15 +212,6 @@ impl Net {
             Ok(Model { graph, init, loss, mode: self.mode })
         } else {
             Err(DslError { model: graph.name, problems })
-        }
-    }
-
-    /// Counts the steps in the key, so that no two draw the same bits.
-    fn advance_rng(&self) {
-        let Some(id) = self.state.borrow().rng else { return };
-        let step = Tensor::from_vec(&[2], vec![0i32, 1]).map(|t| self.constant(t));
-        if let Some(step) = step {
-            self.output(RNG, self.var(Some(id)) + step);
         }
     }
 

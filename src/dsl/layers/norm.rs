@@ -90,10 +90,12 @@ impl BatchNorm {
         let mut variance = net.carried("running_var", ty, Init::Ones);
         if net.mode() == Mode::Train {
             let axes: Vec<i64> = (0..shape.len() as i64).filter(|&a| a != 1).collect();
-            let center = x.mean(&axes, true);
-            let centered = x - center;
+            let center = x.mean(&axes, false);
+            // In the very form that the row lowers to, so that both become one.
+            let mut column = vec![1; shape.len() - 1];
+            column[0] = channels;
+            let centered = x - center.reshape(&column);
             let spread = (centered * centered).mean(&axes, false);
-            let center = center.reshape(&[channels]);
             let rate = 2f32.powi(-self.momentum_shift);
             net.update("running_mean", mean + (center - mean) * rate);
             net.update("running_var", variance + (spread - variance) * rate);
