@@ -9,8 +9,8 @@ use crate::dsl::{Loss, Net, Window};
 
 pub(super) const SPEC: ModelSpec = ModelSpec {
     name: "cnn",
-    doc: "Convolution, batch norm, ReLU, max pooling, a number of times, then a classifier: input f32 \
-          [batch, channels, image, image] to logits.",
+    doc: "Convolution, batch norm, ReLU, max pooling, a number of times, then a classifier: \
+          input f32 [batch, channels, image, image] to logits.",
     options: &[
         count("image", 28, 4096, "height and width"),
         count("channels", 1, 4096, "channels of the image"),

@@ -9,8 +9,8 @@ use crate::dsl::{Init, Loss, Net};
 
 pub(super) const SPEC: ModelSpec = ModelSpec {
     name: "gpt",
-    doc: "Decoder-only transformer (Radford et al. 2019) with learned positions: ids i64 [batch, context] \
-          to logits of the next symbol at each position.",
+    doc: "Decoder-only transformer (Radford et al. 2019) with learned positions: ids i64 \
+          [batch, context] to logits of the next symbol at each position.",
     options: &[
         count("vocab", 96, 1 << 20, "symbols; by default newline and printable ASCII"),
         count("context", 128, 1 << 16, "positions"),

@@ -9,8 +9,8 @@ use crate::dsl::{Init, Loss, Net};
 
 pub(super) const SPEC: ModelSpec = ModelSpec {
     name: "mixer",
-    doc: "MLP-Mixer (Tolstikhin et al. 2021), by default S/16: input f32 [batch, channels, image, image] \
-          to logits.",
+    doc: "MLP-Mixer (Tolstikhin et al. 2021), by default S/16: input f32 [batch, channels, \
+          image, image] to logits.",
     options: &[
         count("image", 224, 4096, "height and width"),
         count("channels", 3, 4096, "channels of the image"),

@@ -13,10 +13,10 @@ pub const PAD: i64 = 0;
 
 pub(super) const SPEC: ModelSpec = ModelSpec {
     name: "translation",
-    doc: "Encoder-decoder transformer (Vaswani et al. 2017, norms after the sums, sinusoidal positions, \
-          target embedding shared with the classifier), by default as Kosson & Jaggi (2023) train it on \
-          IWSLT14 DE-EN: source i64 [batch, source_length] and target_in i64 [batch, target_length] to \
-          logits of the next target symbol. Symbol 0 is padding.",
+    doc: "Encoder-decoder transformer (Vaswani et al. 2017, norms after the sums, sinusoidal \
+          positions, target embedding shared with the classifier), by default as Kosson & Jaggi \
+          (2023) train it on IWSLT14 DE-EN: source i64 [batch, source_length] and target_in i64 \
+          [batch, target_length] to logits of the next target symbol. Symbol 0 is padding.",
     options: &[
         count("source_vocab", 8848, 1 << 20, "source symbols"),
         count("target_vocab", 6632, 1 << 20, "target symbols"),

@@ -9,8 +9,8 @@ use crate::dsl::{Init, Loss, Net, Var};
 
 pub(super) const SPEC: ModelSpec = ModelSpec {
     name: "vit",
-    doc: "Vision transformer (Dosovitskiy et al. 2021) with a class token and learned positions, by \
-          default in the configuration of DeiT-Tiny (Touvron et al. 2021, no distillation): input f32 \
+    doc: "Vision transformer (Dosovitskiy et al. 2021) with a class token and learned positions, \
+          by default in the configuration of DeiT-Tiny (Touvron et al. 2021, no distillation): input f32 \
           [batch, channels, image, image] to logits.",
     options: &[
         count("image", 224, 4096, "height and width"),

@@ -36,7 +36,8 @@ macro_rules! reduction {
             /// leaves them with extent 1.
             #[track_caller]
             pub fn $name(self, axes: &[i64], keepdims: bool) -> Var<'n> {
-                self.op($row, &[], Attrs::none().with("axes", axes.to_vec()).with("keepdims", keepdims))
+                let attrs = Attrs::none().with("axes", axes.to_vec());
+                self.op($row, &[], attrs.with("keepdims", keepdims))
             }
         )*}
     };
