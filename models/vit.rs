@@ -10,8 +10,8 @@ use crate::dsl::{Init, Loss, Net, Var};
 pub(super) const SPEC: ModelSpec = ModelSpec {
     name: "vit",
     doc: "Vision transformer (Dosovitskiy et al. 2021) with a class token and learned positions, \
-          by default in the configuration of DeiT-Tiny (Touvron et al. 2021, no distillation): input f32 \
-          [batch, channels, image, image] to logits.",
+          by default in the configuration of DeiT-Tiny (Touvron et al. 2021, no distillation): \
+          input f32 [batch, channels, image, image] to logits.",
     options: &[
         count("image", 224, 4096, "height and width"),
         count("channels", 3, 4096, "channels of the image"),

@@ -21,8 +21,8 @@ pub enum Mode {
     Infer,
 }
 
-/// Name of the state that holds the key of the random bits, `i32[2]` = [seed, counter]; the training
-/// step counts it up.
+/// Name of the state that holds the key of the random bits, `i32[2]` = [seed, counter]; the
+/// training step counts it up.
 pub const RNG: &str = "rng";
 
 /// A model under construction: the graph, the layer path and the parameters with their initial
