@@ -1,0 +1,3 @@
+//! Integration tests, one binary: a link against MLIR takes a second each.
+
+mod filetest;
