@@ -74,15 +74,22 @@ impl Facts {
     /// Facts of an op's result from those of its operands; `Err` where it does not fit them.
     pub fn of_op(op: &'static Op, attrs: Attrs, operands: &[&ValueFacts]) -> Result<Self, String> {
         let (attrs, ty) = type_of(op, attrs, operands)?;
-        let Some(prim) = op.prim() else { return Ok(Facts::value(ty, Range::ANY)) };
-        if let Some(t) = fold(prim, &attrs, operands, &ty) {
+        let folded = match op.prim() {
+            Some(prim) => fold(prim, &attrs, operands, &ty),
+            None => fold_real(op, operands),
+        };
+        if let Some(t) = folded {
             let mut facts = Facts::constant(&t);
             if let Facts::Value(v) = &mut facts {
                 v.ty = ty;
             }
             return Ok(facts);
         }
-        let range = if ty.is_empty() { Range::NONE } else { transfer(prim, &attrs, operands, &ty) };
+        let range = match op.prim() {
+            None => Range::ANY,
+            Some(_) if ty.is_empty() => Range::NONE,
+            Some(prim) => transfer(prim, &attrs, operands, &ty),
+        };
         Ok(Facts::value(ty, range))
     }
 }
@@ -144,6 +151,15 @@ fn fold(prim: Prim, attrs: &Attrs, x: &[&ValueFacts], ty: &TensorType) -> Option
     };
     let operands: Vec<Tensor> = constants.iter().zip(x).map(whole).collect();
     Some(interpret::eval(prim, &operands, attrs, ty))
+}
+
+/// The value of a real operation without attributes on uniform constants, rounded once.
+fn fold_real(op: &Op, x: &[&ValueFacts]) -> Option<Tensor> {
+    let f = op.real.filter(|_| op.attrs.is_empty())?;
+    let scalar = |v: &&ValueFacts| v.constant.as_ref().filter(|c| c.len() == 1)?.item::<f32>();
+    let values: Vec<f64> = x.iter().map(|v| scalar(v).map(f64::from)).collect::<Option<_>>()?;
+    let y = f(&values) as f32;
+    y.is_finite().then(|| Tensor::scalar(y))
 }
 
 /// Range of a primitive's result from those of its operands.

@@ -8,14 +8,27 @@ use crate::ir::Attr;
 use crate::ops;
 use crate::rules::Rule;
 
-/// Rewrites of rules, in table order.
+/// What separates the name of a rule from the number of its form.
+const FORM: char = '~';
+
+/// Rewrites of rules in all their forms, in table order.
 pub fn rewrites(rules: &[Rule]) -> Vec<Rewrite<Term, FactAnalysis>> {
-    rules.iter().filter_map(rewrite).collect()
+    let forms = |rule: &Rule| rule.commuted().into_iter().enumerate();
+    rules.iter().flat_map(forms).filter_map(|(i, rule)| rewrite(rule, i)).collect()
 }
 
-fn rewrite(rule: &Rule) -> Option<Rewrite<Term, FactAnalysis>> {
+fn rewrite(rule: Rule, form: usize) -> Option<Rewrite<Term, FactAnalysis>> {
     let searcher: Pattern<Term> = Pattern::new(rule.left().clone());
-    Rewrite::new(rule.spec().name, searcher, RightSide { rule: rule.clone() }).ok()
+    let name = match form {
+        0 => rule.spec().name.to_string(),
+        n => format!("{}{FORM}{n}", rule.spec().name),
+    };
+    Rewrite::new(name, searcher, RightSide { rule }).ok()
+}
+
+/// Name of the rule that a rewrite is a form of.
+pub fn rule_name(rewrite: &str) -> &str {
+    rewrite.split(FORM).next().unwrap_or(rewrite)
 }
 
 struct RightSide {

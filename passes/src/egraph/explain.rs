@@ -6,6 +6,7 @@ use std::rc::Rc;
 use egg::{Id, TreeTerm};
 
 use super::analysis::Terms;
+use super::apply::rule_name;
 use super::language::Term;
 
 /// Names of the rules on the way from `old` to `new`, in the order met, each once.
@@ -23,8 +24,9 @@ pub fn rules_between(egraph: &mut Terms, old: Id, new: Id) -> Vec<String> {
             continue;
         }
         for rule in [term.forward_rule, term.backward_rule].into_iter().flatten() {
-            if once.insert(rule.to_string()) {
-                names.push(rule.to_string());
+            let name = rule_name(rule.as_str()).to_string();
+            if once.insert(name.clone()) {
+                names.push(name);
             }
         }
         todo.extend(term.child_proofs.iter().rev().flat_map(|p| p.iter().rev().cloned()));

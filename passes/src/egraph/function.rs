@@ -110,6 +110,30 @@ static FUNCTIONS: &[Function] = &[
         },
     },
     Function {
+        name: "$only",
+        doc: "The one entry of a list.",
+        apply: |x| match ints(x[0])? {
+            [axis] => Some(Attr::Int(*axis)),
+            _ => None,
+        },
+    },
+    Function {
+        name: "$trailing",
+        doc: "First of the axes of `x` that a list names, if those are its last ones.",
+        apply: |x| {
+            let rank = x[0].tensor()?.ty.rank();
+            let attrs = crate::ir::Attrs::none().with("axes", ints(x[1])?.to_vec());
+            let axes = crate::ops::reduced_axes(&attrs, rank).ok()?;
+            let first = *axes.first()?;
+            axes.iter().copied().eq(first..rank).then_some(Attr::Int(first as i64))
+        },
+    },
+    Function {
+        name: "$float",
+        doc: "A constant as a number.",
+        apply: |x| x[0].uniform()?.item().map(Attr::Float),
+    },
+    Function {
         name: "$compose",
         doc: "The permutation that does `p`, then `q`.",
         apply: |x| {

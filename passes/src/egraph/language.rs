@@ -193,7 +193,7 @@ impl fmt::Display for Term {
     }
 }
 
-/// A literal attribute of a pattern: `#3`, `#true`, `#[1, 0]`, `#f32`, else a string.
+/// A literal attribute of a pattern: `#3`, `#0.5`, `#true`, `#[1, 0]`, `#f32`, else a string.
 fn literal(text: &str) -> Option<Attr> {
     let list = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     Some(if let Some(items) = list {
@@ -201,6 +201,8 @@ fn literal(text: &str) -> Option<Attr> {
         Attr::Ints(parts.map(|p| p.parse().ok()).collect::<Option<_>>()?)
     } else if let Ok(i) = text.parse() {
         Attr::Int(i)
+    } else if let (Ok(x), true) = (text.parse(), text.contains('.')) {
+        Attr::Float(x)
     } else if let Ok(b) = text.parse() {
         Attr::Bool(b)
     } else if let Some(d) = DType::from_name(text) {

@@ -1,7 +1,9 @@
 //! Passes from graph to graph.
 
 pub mod lower;
+mod real_identities;
 mod simplify;
 
 pub use lower::{expand, lower};
+pub use real_identities::real_identities;
 pub use simplify::simplify;

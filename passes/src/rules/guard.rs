@@ -56,10 +56,12 @@ pub enum Guard {
     False(&'static str),
     /// A reduction of `x` over `axes` that sums one element each.
     OneElement(&'static str, &'static str),
-    /// The list names only the last axis of `x`.
-    LastAxis(&'static str, &'static str),
-    /// A vector as long as the last axis of the other, rank 1.
-    RowOf(&'static str, &'static str),
+    /// The list (first) names one axis of `x` (last), the one the number (second) does.
+    OnlyAxis(&'static str, &'static str, &'static str),
+    /// A constant that is the number of elements of `x` (second) along `axes` (third).
+    CountOf(&'static str, &'static str, &'static str),
+    /// A constant that is one over that number.
+    InverseCountOf(&'static str, &'static str, &'static str),
 }
 
 const BIAS: i64 = 0x3F80_0000;
@@ -108,6 +110,18 @@ fn int(f: &Facts) -> Option<i64> {
     }
 }
 
+/// The axes of a tensor that a list names.
+fn reduced(x: &Facts, axes: &Facts) -> Option<Vec<usize>> {
+    let attrs = crate::ir::Attrs::none().with("axes", ints(axes)?.to_vec());
+    crate::ops::reduced_axes(&attrs, x.tensor()?.ty.rank()).ok()
+}
+
+/// Number of elements of a tensor along those axes.
+fn count(x: &Facts, axes: &Facts) -> Option<f32> {
+    let shape = &x.tensor()?.ty.shape;
+    Some(reduced(x, axes)?.iter().map(|&a| shape[a]).product::<usize>() as f32)
+}
+
 fn swaps_last_two(p: &[i64]) -> bool {
     let n = p.len() as i64;
     n >= 2
@@ -127,6 +141,15 @@ impl Guard {
     /// Whether it is known to hold, given what is known of the variables.
     pub fn holds<'a>(&self, facts: impl Fn(&str) -> Option<&'a Facts>) -> bool {
         self.decide(facts).unwrap_or(false)
+    }
+
+    /// Whether it makes this variable a constant, the same everywhere.
+    pub(super) fn fixes(&self, v: &str) -> bool {
+        use Guard::*;
+        matches!(
+            *self,
+            Is(x, _) | Near(x, _) | Uniform(x) | PowerOfTwo(x) | MinusPowerOfTwo(x) if x == v
+        )
     }
 
     /// Whether it is a condition on the values of this variable alone.
@@ -170,24 +193,15 @@ impl Guard {
             Guard::Equals(x, n) => int(facts(x)?)? == n,
             Guard::True(x) => facts(x)?.uniform()?.item::<bool>()?,
             Guard::False(x) => !facts(x)?.uniform()?.item::<bool>()?,
-            Guard::OneElement(x, axes) => {
-                let shape = &facts(x)?.tensor()?.ty.shape;
-                let attrs = crate::ir::Attrs::none().with("axes", ints(facts(axes)?)?.to_vec());
-                let axes = crate::ops::reduced_axes(&attrs, shape.len()).ok()?;
-                axes.iter().all(|&a| shape[a] == 1)
+            Guard::OneElement(x, axes) => count(facts(x)?, facts(axes)?)? == 1.0,
+            Guard::OnlyAxis(axes, axis, x) => {
+                let rank = facts(x)?.tensor()?.ty.rank();
+                let axis = crate::ops::normalize_axis(int(facts(axis)?)?, rank).ok()?;
+                reduced(facts(x)?, facts(axes)?)? == [axis]
             }
-            Guard::LastAxis(x, axes) => {
-                let rank = facts(x)?.tensor()?.ty.rank() as i64;
-                let at = match facts(axes)?.attr()? {
-                    Attr::Int(a) => *a,
-                    Attr::Ints(a) if a.len() == 1 => a[0],
-                    _ => return None,
-                };
-                rank > 0 && (at == rank - 1 || at == -1)
-            }
-            Guard::RowOf(g, x) => {
-                let (g, x) = (&facts(g)?.tensor()?.ty, &facts(x)?.tensor()?.ty);
-                g.rank() == 1 && x.rank() > 0 && g.shape[0] == x.shape[x.rank() - 1]
+            Guard::CountOf(n, x, axes) => constant(n)? == count(facts(x)?, facts(axes)?)?,
+            Guard::InverseCountOf(n, x, axes) => {
+                near(constant(n)?, 1.0 / count(facts(x)?, facts(axes)?)?)
             }
         })
     }

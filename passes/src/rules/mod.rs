@@ -8,6 +8,7 @@
 mod guard;
 mod layout;
 mod pam;
+mod real;
 mod sample;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,11 @@ pub struct Spec {
     pub examples: &'static [&'static str],
 }
 
+/// A line of a table that holds over the reals.
+const fn real(name: &'static str, lhs: &'static str, rhs: &'static str) -> Spec {
+    Spec { kind: Exactness::Real, ..bits(name, lhs, rhs) }
+}
+
 /// A bit-exact line of a table.
 const fn bits(name: &'static str, lhs: &'static str, rhs: &'static str) -> Spec {
     Spec { name, lhs, rhs, kind: Exactness::Bits, guards: &[], examples: &[""] }
@@ -78,7 +84,7 @@ pub enum Refused {
         reason: String,
     },
     /// The sides differ on some values that the guards let through.
-    #[error("rule '{rule}' is not bit-exact: {lhs} is {left}, {rhs} is {right} at {at}")]
+    #[error("rule '{rule}' does not hold: {lhs} is {left}, {rhs} is {right} at {at}")]
     Counterexample {
         /// Name of the rule.
         rule: &'static str,
@@ -123,6 +129,62 @@ impl Rule {
         let mut rule = Rule::parse(spec)?;
         rule.samples = sample::check(&rule)?;
         Ok(rule)
+    }
+
+    /// Admit an identity over the reals, after evaluating both sides in ordinary arithmetic; it is
+    /// used before the directed lowering only.
+    ///
+    /// # Errors
+    /// If it is malformed, or with the counterexample found.
+    pub fn real(spec: Spec) -> Result<Rule, Refused> {
+        let mut rule = Rule::parse(spec)?;
+        rule.samples = sample::check_real(&rule)?;
+        Ok(rule)
+    }
+
+    /// Both sides as graphs over the operands and attributes of the rule's first example.
+    ///
+    /// # Errors
+    /// If the example does not fit the rule.
+    pub fn example(&self) -> Result<(crate::ir::Graph, crate::ir::Graph), Refused> {
+        sample::graphs(self, self.spec.examples.first().copied().unwrap_or_default())
+    }
+
+    /// The rule and its other forms: every product and sum on the left with its operands swapped,
+    /// unless a constant stands second in it.
+    pub(crate) fn commuted(&self) -> Vec<Rule> {
+        let mut forms = vec![self.clone()];
+        if self.spec.kind == Exactness::Bits {
+            // Their tables list the orders: each is sampled.
+            return forms;
+        }
+        for i in 0..self.left().as_ref().len() {
+            let swapped: Vec<Rule> = forms.iter().filter_map(|r| r.swapped(i)).collect();
+            forms.extend(swapped);
+        }
+        forms
+    }
+
+    /// The rule with the operands of one node of its left side swapped.
+    fn swapped(&self, i: usize) -> Option<Rule> {
+        let nodes = self.left().as_ref();
+        let ENodeOrVar::ENode(term) = &nodes[i] else { return None };
+        let [a, b] = term.children[..] else { return None };
+        let constant = |id: egg::Id| match &nodes[usize::from(id)] {
+            ENodeOrVar::Var(v) => {
+                let name = v.to_string();
+                self.spec.guards.iter().any(|g| g.fixes(&name))
+            }
+            ENodeOrVar::ENode(_) => false,
+        };
+        let commutes = matches!(term.kind, Kind::Op(op) if matches!(op.name, "mul" | "add"));
+        if !commutes || a == b || constant(a) || constant(b) {
+            return None;
+        }
+        let mut nodes = nodes.to_vec();
+        nodes[i] = ENodeOrVar::ENode(Term { children: vec![b, a], ..term.clone() });
+        let sides = Arc::new((PatternAst::from(nodes), self.right().clone()));
+        Some(Rule { sides, ..self.clone() })
     }
 
     fn parse(spec: Spec) -> Result<Rule, Refused> {
@@ -246,10 +308,42 @@ impl RuleSet {
 static BITS: LazyLock<Result<RuleSet, Refused>> =
     LazyLock::new(|| RuleSet::admit(&[pam::RULES, layout::RULES], Rule::bits));
 
+static REAL: LazyLock<Result<RuleSet, Refused>> =
+    LazyLock::new(|| RuleSet::admit(&[real::RULES], Rule::real));
+
 /// The bit-exact identities, all sampled.
 ///
 /// # Errors
 /// If the table holds one that is refused.
 pub fn bit_exact() -> Result<&'static RuleSet, Refused> {
     BITS.as_ref().map_err(Clone::clone)
+}
+
+/// The identities over the reals, all sampled in ordinary arithmetic.
+///
+/// # Errors
+/// If the table holds one that is refused.
+pub fn over_the_reals() -> Result<&'static RuleSet, Refused> {
+    REAL.as_ref().map_err(Clone::clone)
+}
+
+/// A rule as `pamc rules` lists it.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Its line of the table.
+    pub spec: Spec,
+    /// Number of samples it was admitted on, or why it was refused.
+    pub status: Result<usize, Refused>,
+}
+
+/// Every rule of the tables with its status, real identities first.
+pub fn list() -> Vec<Listing> {
+    let listing = |spec: &Spec| {
+        let rule = match spec.kind {
+            Exactness::Real => Rule::real(*spec),
+            Exactness::Bits => Rule::bits(*spec),
+        };
+        Listing { spec: *spec, status: rule.map(|r| r.samples()) }
+    };
+    [real::RULES, pam::RULES, layout::RULES].iter().flat_map(|t| t.iter()).map(listing).collect()
 }
