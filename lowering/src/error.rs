@@ -63,6 +63,31 @@ pub enum Error {
         /// Its error output.
         message: String,
     },
+    /// A program that no code can be generated for.
+    #[error("cannot compile the program: {message}")]
+    Program {
+        /// What is in the way.
+        message: String,
+    },
+    /// A value that does not fit the compiled program.
+    #[error("{what} `{name}`: {message}")]
+    Value {
+        /// `input`, `state`, `data` or `order`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A rewritten graph is not well-formed.
+    #[error(transparent)]
+    Graph(#[from] pamc_passes::ir::GraphError),
+    /// No kernel exists for a contraction.
+    #[error(transparent)]
+    Kernel(#[from] crate::kernels::KernelError),
+    /// Inputs that do not fit the program.
+    #[error(transparent)]
+    Inputs(#[from] pamc_passes::interpret::RunError),
     /// A file could not be written or read.
     #[error("{}: {source}", path.display())]
     Io {

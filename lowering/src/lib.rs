@@ -4,6 +4,8 @@ pub mod audit;
 pub mod codegen;
 pub mod emit;
 mod error;
+pub mod exec;
 pub mod kernels;
+pub mod schedule;
 
 pub use error::Error;

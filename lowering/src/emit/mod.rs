@@ -3,10 +3,20 @@
 //! [`Builder`] writes typed operations with their origins; [`scalar`] writes each primitive, for
 //! one element or a vector of them, bit for bit as the numeric contract says.
 
+mod abi;
 mod builder;
+mod module;
+mod nest;
 mod pam;
 pub mod scalar;
+mod scan;
+mod step;
 mod types;
 
+pub use abi::{Layout, Slot};
 pub use builder::Builder;
+pub use module::{EmitOptions, Emitted, Stats, module_for_run, module_for_runs};
 pub use types::{Elem, Value, VecTy};
+
+/// Attributes of a function that no other module sees.
+const PRIVATE: &str = "passthrough = [\"noinline\"], llvm.linkage = #llvm.linkage<internal>";

@@ -1,0 +1,234 @@
+//! Whole modules: the kernels, each once, and the functions that call them.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use pamc_passes::ir::{DType, Graph, InputKind, Tensor, TensorType};
+use pamc_passes::program::Program;
+use serde::{Deserialize, Serialize};
+
+use super::abi::{Layout, Slot};
+use super::builder::Builder;
+use super::{nest, scan, step};
+use crate::Error;
+use crate::codegen::Target;
+use crate::kernels::{KernelTarget, Kernels};
+use crate::schedule::{Boundary, Kernel, Schedule, aligned};
+
+/// How to emit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmitOptions {
+    /// Share large kernels out over threads.
+    pub parallel: bool,
+    /// Name of the function.
+    pub function: String,
+}
+
+impl Default for EmitOptions {
+    fn default() -> Self {
+        EmitOptions { parallel: true, function: "pamc_run".into() }
+    }
+}
+
+/// What was emitted, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Distinct kernels compiled.
+    pub kernels: usize,
+    /// Kernel calls in one step.
+    pub calls: usize,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// The most bytes of intermediate values in use at once.
+    pub lower_bound: usize,
+}
+
+/// A module and how to use it.
+#[derive(Clone, Debug)]
+pub struct Emitted {
+    /// MLIR text.
+    pub mlir: String,
+    /// Its interface.
+    pub layout: Layout,
+    /// Numbers.
+    pub stats: Stats,
+}
+
+/// Collects kernels and constants.
+pub(super) struct Module<'t> {
+    pub(super) b: Builder,
+    target: &'t Target,
+    parallel: bool,
+    kernels: Kernels,
+    names: HashMap<Kernel, String>,
+    constants: HashMap<(DType, Vec<u8>), String>,
+    pub(super) calls: usize,
+    names_made: usize,
+}
+
+impl<'t> Module<'t> {
+    pub(super) fn new(target: &'t Target, parallel: bool) -> Self {
+        Module {
+            b: Builder::new(),
+            target,
+            parallel,
+            kernels: Kernels::new(KernelTarget::new(target, parallel)),
+            names: HashMap::new(),
+            constants: HashMap::new(),
+            calls: 0,
+            names_made: 0,
+        }
+    }
+
+    pub(super) fn kernel_target(&self) -> KernelTarget {
+        KernelTarget::new(self.target, self.parallel)
+    }
+
+    /// Name of the function of a kernel, written if it is new.
+    pub(super) fn kernel(&mut self, kernel: &Kernel, origin: &str) -> Result<String, Error> {
+        if let Some(name) = self.names.get(kernel) {
+            return Ok(name.clone());
+        }
+        let kind = match kernel {
+            Kernel::Nest(_) => "nest",
+            Kernel::Matmul(_) => "contract",
+            Kernel::Scan(_) => "scan",
+        };
+        let name = format!("{kind}_{}", self.names.len());
+        self.b.locate(origin);
+        match kernel {
+            Kernel::Nest(n) => nest::emit(&mut self.b, &name, n, self.parallel),
+            Kernel::Matmul(spec) => self.kernels.matmul(&name, spec)?,
+            Kernel::Scan(s) => scan::emit(&mut self.b, &name, s),
+        }
+        self.b.locate("");
+        self.names.insert(kernel.clone(), name.clone());
+        Ok(name)
+    }
+
+    /// Name of the global of a constant, without subnormals.
+    pub(super) fn constant(&mut self, value: &Tensor) -> String {
+        let value = pamc_passes::interpret::flush(value);
+        let (ty, bytes) = (value.ty(), value.to_bytes());
+        if let Some(name) = self.constants.get(&(ty.dtype, bytes.clone())) {
+            return name.clone();
+        }
+        let name = format!("constant_{}", self.constants.len());
+        let mut hex = String::with_capacity(bytes.len() * 2);
+        bytes.iter().for_each(|byte| {
+            let _ = write!(hex, "{byte:02X}");
+        });
+        let buffer = nest::memref(ty.dtype, ty.len());
+        self.b.line(format_args!(
+            "memref.global \"private\" constant @{name} : {buffer} = dense<\"0x{hex}\"> {{alignment = 64 : i64}}"
+        ));
+        self.constants.insert((ty.dtype, bytes), name.clone());
+        name
+    }
+
+    /// A number that no name has yet.
+    pub(super) fn fresh(&mut self) -> usize {
+        self.names_made += 1;
+        self.names_made
+    }
+
+    pub(super) fn finish(self) -> (String, usize) {
+        let count = self.names.len();
+        let functions = self.kernels.finish();
+        (format!("module {{\n{functions}{}}}\n", self.b.finish()), count)
+    }
+}
+
+/// Offsets of parameters and states, in the order given, and the bytes they take.
+pub(super) fn state_layout<'g>(
+    inputs: impl Iterator<Item = (&'g str, &'g TensorType)>,
+) -> (Vec<Slot>, usize) {
+    let mut offset = 0;
+    let mut slots: Vec<Slot> = Vec::new();
+    for (name, ty) in inputs {
+        if slots.iter().any(|s| s.name == name) {
+            continue;
+        }
+        slots.push(Slot::new(name, ty, offset));
+        offset += aligned(ty.bytes());
+    }
+    (slots, offset)
+}
+
+pub(super) fn states(graph: &Graph) -> impl Iterator<Item = (&str, &TensorType)> {
+    let carried = graph.inputs().iter().filter(|i| i.kind != InputKind::Data);
+    carried.map(|i| (i.name.as_str(), graph.ty(i.node)))
+}
+
+pub(super) fn data(graph: &Graph) -> impl Iterator<Item = (&str, &TensorType)> {
+    let fed = graph.inputs().iter().filter(|i| i.kind == InputKind::Data);
+    fed.map(|i| (i.name.as_str(), graph.ty(i.node)))
+}
+
+/// A module that exports one function, which runs an inference program once:
+/// `int pamc_run(void *state, void *arena, const void *const *inputs, void *const *outputs)`.
+///
+/// # Errors
+/// If a contraction has no kernel for the target.
+pub fn module_for_run(
+    program: &Program,
+    target: &Target,
+    options: &EmitOptions,
+) -> Result<Emitted, Error> {
+    let mut module = Module::new(target, options.parallel);
+    let (layout, mut stats) = run_function(&mut module, program, &options.function)?;
+    let (mlir, kernels) = module.finish();
+    stats.kernels = kernels;
+    Ok(Emitted { mlir, layout, stats })
+}
+
+/// Several inference programs in one module, which share their kernels; functions are named
+/// `{function}_{i}`.
+///
+/// # Errors
+/// As [`module_for_run`].
+pub fn module_for_runs(
+    programs: &[Program],
+    target: &Target,
+    options: &EmitOptions,
+) -> Result<(String, Vec<Layout>), Error> {
+    let mut module = Module::new(target, options.parallel);
+    let mut layouts = Vec::with_capacity(programs.len());
+    for (i, program) in programs.iter().enumerate() {
+        let name = format!("{}_{i}", options.function);
+        layouts.push(run_function(&mut module, program, &name)?.0);
+    }
+    Ok((module.finish().0, layouts))
+}
+
+fn run_function(
+    module: &mut Module,
+    program: &Program,
+    function: &str,
+) -> Result<(Layout, Stats), Error> {
+    let graph = program.graph();
+    let (state, state_bytes) = state_layout(states(graph));
+    let offsets = state.iter().map(|s| (s.name.clone(), s.offset)).collect();
+    let target = module.kernel_target();
+    let schedule = Schedule::new(graph, &offsets, &Boundary::Caller, &target)?;
+    let inputs: Vec<Slot> = data(graph).map(|(n, t)| Slot::new(n, t, 0)).collect();
+    let outputs = graph.outputs().iter().map(|(n, v)| Slot::new(n, graph.ty(*v), 0)).collect();
+    let layout = Layout {
+        function: function.into(),
+        state,
+        state_bytes,
+        arena_bytes: schedule.arena_bytes,
+        inputs,
+        outputs,
+        metrics: Vec::new(),
+        samples_per_step: 0,
+    };
+    step::run(module, &schedule, &layout)?;
+    let stats = Stats {
+        kernels: 0,
+        calls: schedule.calls.len(),
+        arena_bytes: schedule.arena_bytes,
+        lower_bound: schedule.lower_bound,
+    };
+    Ok((layout, stats))
+}

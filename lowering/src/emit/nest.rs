@@ -1,0 +1,436 @@
+//! Loop nests as MLIR: vectors of 16 lanes along one dimension, reductions in the order of the numeric
+//! contract, large nests shared out over threads.
+
+mod access;
+mod reduce;
+
+use std::collections::HashMap;
+
+use pamc_passes::ir::DType;
+
+use super::PRIVATE;
+use super::builder::Builder;
+use super::scalar;
+use super::types::{Elem, Value, VecTy};
+use crate::schedule::nest::{Kind, Nest};
+
+/// Lanes of a vector, which are those of a reduction.
+pub(super) const LANES: usize = 16;
+/// Values computed below which threads cost more than they save.
+const PARALLEL_VALUES: usize = 1 << 17;
+/// Iterations that are enough to share out.
+const PARALLEL_ITERATIONS: usize = 64;
+
+pub(super) const INDEX: VecTy = VecTy::scalar(Elem::Index);
+
+/// Which dimension the lanes of a vector lie along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// The last inner one; reductions keep one vector of partial sums.
+    Rows,
+    /// The last outer one; reductions keep one vector for each of their 16 lanes.
+    Columns,
+    /// None.
+    Scalar,
+}
+
+/// Writes the function `@name` of a nest, its parameters those of the nest as flat memrefs.
+pub fn emit(b: &mut Builder, name: &str, nest: &Nest, parallel: bool) {
+    let nest = nest.clone().with_inner();
+    let params: Vec<String> = nest
+        .params
+        .iter()
+        .enumerate()
+        .map(|(i, p)| format!("%p{i}: {}", memref(p.dtype, p.len)))
+        .collect();
+    let header =
+        format!("func.func private @{name}({}) attributes {{{PRIVATE}}}", params.join(", "));
+    b.region(header, |b| {
+        let mut e = Emitter::new(b, &nest, parallel);
+        e.outer(0);
+        b.line("func.return");
+    });
+}
+
+/// Type of a dense buffer.
+pub(super) fn memref(dtype: DType, len: usize) -> String {
+    format!("memref<{len}x{}>", stored(dtype).name())
+}
+
+/// An element in memory.
+pub(super) fn stored(dtype: DType) -> Elem {
+    if dtype == DType::Bool { Elem::I8 } else { dtype.into() }
+}
+
+struct Emitter<'a> {
+    b: &'a mut Builder,
+    nest: &'a Nest,
+    mode: Mode,
+    parallel: bool,
+    /// Dimensions each expression depends on.
+    depends: Vec<u64>,
+    /// Reductions that must be complete before an expression can be computed.
+    level: Vec<usize>,
+    /// Current indices.
+    at: Vec<Option<Value>>,
+    /// Current number of lanes.
+    lanes: usize,
+    /// Values that do not depend on the inner dimensions.
+    row: HashMap<usize, Value>,
+    /// Values at the current inner indices.
+    point: HashMap<usize, Value>,
+}
+
+impl<'a> Emitter<'a> {
+    fn new(b: &'a mut Builder, nest: &'a Nest, parallel: bool) -> Self {
+        let mut level: Vec<usize> = Vec::with_capacity(nest.exprs.len());
+        for expr in &nest.exprs {
+            level.push(match &expr.kind {
+                Kind::Const(_) | Kind::Index { .. } => 0,
+                Kind::Load(access, _) => access.dynamic.map_or(0, |p| level[p.expr]),
+                Kind::Op(_, _, operands) => operands.iter().map(|&o| level[o]).max().unwrap_or(0),
+                Kind::Reduce(_, operand) => level[*operand] + 1,
+            });
+        }
+        let mut e = Emitter {
+            b,
+            nest,
+            mode: Mode::Scalar,
+            parallel: false,
+            depends: nest.dependence(),
+            level,
+            at: vec![None; nest.outer.len() + nest.inner.len()],
+            lanes: LANES,
+            row: HashMap::new(),
+            point: HashMap::new(),
+        };
+        e.mode = e.choose_mode();
+        e.parallel = parallel && nest.points() * nest.exprs.len() >= PARALLEL_VALUES;
+        e
+    }
+
+    fn choose_mode(&self) -> Mode {
+        let (nest, outer) = (self.nest, self.nest.outer.len());
+        let last = outer + nest.inner.len() - 1;
+        if nest.ordered.1 > last {
+            return Mode::Scalar;
+        }
+        if !nest.reduces() {
+            return Mode::Rows;
+        }
+        let strides = |d: usize| {
+            nest.exprs.iter().filter(move |e| match &e.kind {
+                Kind::Load(access, _) => access.strides[d] == 1 && access.strides[last] != 0,
+                _ => false,
+            })
+        };
+        let across = if outer > 0 { strides(outer - 1).count() } else { 0 };
+        if nest.inner.len() == 1 && across > strides(last).count() {
+            return Mode::Columns;
+        }
+        let whole = nest.inner.len() == 1 || nest.inner[nest.inner.len() - 1] % LANES == 0;
+        if whole || !self.ordered_sums() { Mode::Rows } else { Mode::Scalar }
+    }
+
+    /// True if some reduction depends on the order of its terms.
+    fn ordered_sums(&self) -> bool {
+        use crate::schedule::nest::Join;
+        self.nest
+            .exprs
+            .iter()
+            .any(|e| matches!(e.kind, Kind::Reduce(Join::Sum, _)) && e.dtype == DType::F32)
+    }
+
+    /// The dimension that lanes lie along.
+    fn vector_dim(&self) -> Option<usize> {
+        let outer = self.nest.outer.len();
+        match self.mode {
+            Mode::Rows => Some(outer + self.nest.inner.len() - 1),
+            Mode::Columns => Some(outer - 1),
+            Mode::Scalar => None,
+        }
+    }
+
+    /// True if the lanes of an expression differ.
+    fn varies(&self, expr: usize) -> bool {
+        self.vector_dim().is_some_and(|d| self.depends[expr] >> d & 1 != 0)
+    }
+
+    /// True if an expression depends on the inner indices.
+    fn inner(&self, expr: usize) -> bool {
+        self.depends[expr] >> self.nest.outer.len() != 0
+    }
+
+    fn index(&mut self, value: usize) -> Value {
+        self.b.int(INDEX, value as i64)
+    }
+
+    /// Loops over the outer dimensions from `d` on.
+    fn outer(&mut self, d: usize) {
+        let count = self.nest.outer.len();
+        if d == count {
+            return self.row_body();
+        }
+        let shared = self.shared_dims();
+        if d == 0 && shared > 0 {
+            return self.parallel_loops(shared);
+        }
+        if self.mode == Mode::Columns && d + 1 == count {
+            return self.columns(false);
+        }
+        let extent = self.nest.outer[d];
+        self.for_loop(extent, 1, |e, iv| {
+            e.at[d] = Some(iv);
+            e.outer(d + 1);
+        });
+    }
+
+    /// How many leading dimensions are worth sharing out over threads.
+    fn shared_dims(&self) -> usize {
+        let nest = self.nest;
+        let ordered = nest.ordered.0 < nest.ordered.1;
+        let mut free = if ordered { nest.ordered.0 } else { nest.outer.len() };
+        if self.mode == Mode::Columns {
+            free = free.min(nest.outer.len() - 1);
+        }
+        if !self.parallel {
+            return 0;
+        }
+        let mut iterations = 1;
+        for d in 0..free.min(nest.outer.len()) {
+            iterations *= nest.outer[d];
+            if iterations >= PARALLEL_ITERATIONS {
+                return d + 1;
+            }
+        }
+        if iterations > 1 { free } else { 0 }
+    }
+
+    fn parallel_loops(&mut self, count: usize) {
+        let (zero, one) = (self.index(0), self.index(1));
+        let ivs: Vec<Value> = (0..count).map(|_| self.b.fresh(INDEX)).collect();
+        let ends: Vec<Value> = (0..count).map(|d| self.index(self.nest.outer[d])).collect();
+        let list =
+            |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+        let header = format!(
+            "scf.parallel ({}) = ({}) to ({}) step ({})",
+            list(&ivs),
+            list(&vec![zero; count]),
+            list(&ends),
+            list(&vec![one; count])
+        );
+        self.region(header, |e| {
+            ivs.iter().enumerate().for_each(|(d, iv)| e.at[d] = Some(*iv));
+            e.outer(count);
+        });
+    }
+
+    /// The last outer dimension by vectors.
+    fn columns(&mut self, within: bool) {
+        let d = self.nest.outer.len() - 1;
+        let extent = self.nest.outer[d];
+        let main = extent / LANES * LANES;
+        if main > 0 {
+            let body = |e: &mut Self, iv| {
+                e.at[d] = Some(iv);
+                e.lanes = LANES;
+                e.outer(d + 1);
+            };
+            if self.parallel && d == 0 && !within {
+                self.parallel_loop(main, LANES, body);
+            } else {
+                self.for_loop(main, LANES, body);
+            }
+        }
+        if extent > main {
+            self.at[d] = Some(self.index(main));
+            self.lanes = extent - main;
+            self.outer(d + 1);
+            self.lanes = LANES;
+        }
+    }
+
+    fn parallel_loop(&mut self, end: usize, step: usize, body: impl FnOnce(&mut Self, Value)) {
+        let (zero, end, step) = (self.index(0), self.index(end), self.index(step));
+        let iv = self.b.fresh(INDEX);
+        let header = format!("scf.parallel ({iv}) = ({zero}) to ({end}) step ({step})");
+        self.region(header, |e| body(e, iv));
+    }
+
+    fn for_loop(&mut self, end: usize, step: usize, body: impl FnOnce(&mut Self, Value)) {
+        self.for_carrying(end, step, Vec::new(), |e, iv, _| {
+            body(e, iv);
+            Vec::new()
+        });
+    }
+
+    /// `0..end` by `step`, carrying values from one iteration to the next.
+    fn for_carrying(
+        &mut self,
+        end: usize,
+        step: usize,
+        start: Vec<Value>,
+        body: impl FnOnce(&mut Self, Value, Vec<Value>) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let (zero, end, step) = (self.index(0), self.index(end), self.index(step));
+        let iv = self.b.fresh(INDEX);
+        let carried: Vec<Value> = start.iter().map(|v| self.b.fresh(v.ty)).collect();
+        let results: Vec<Value> = start.iter().map(|v| self.b.fresh(v.ty)).collect();
+        let list =
+            |f: &dyn Fn(usize) -> String| (0..start.len()).map(f).collect::<Vec<_>>().join(", ");
+        let types = list(&|i| start[i].ty.to_string());
+        let mut header = format!("scf.for {iv} = {zero} to {end} step {step}");
+        if !start.is_empty() {
+            let names = list(&|i| results[i].to_string());
+            let inits = list(&|i| format!("{} = {}", carried[i], start[i]));
+            header = format!("{names} = {header} iter_args({inits}) -> ({types})");
+        }
+        self.region(header, |e| {
+            let last = body(e, iv, carried);
+            if !last.is_empty() {
+                let values = last.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+                e.b.line(format_args!("scf.yield {values} : {types}"));
+            }
+        });
+        results
+    }
+
+    /// A nested region, after which values computed inside are forgotten.
+    fn region(&mut self, header: String, body: impl FnOnce(&mut Self)) {
+        let saved = (self.row.clone(), std::mem::take(&mut self.point), self.at.clone());
+        let mut builder = std::mem::take(self.b);
+        builder.region(header, |b| {
+            std::mem::swap(b, self.b);
+            body(self);
+            std::mem::swap(b, self.b);
+        });
+        *self.b = builder;
+        (self.row, self.point, self.at) = saved;
+    }
+
+    /// The value of an expression at the current indices.
+    fn value(&mut self, expr: usize) -> Value {
+        let inner = self.inner(expr);
+        let cache = if inner { &self.point } else { &self.row };
+        if let Some(known) = cache.get(&expr) {
+            return *known;
+        }
+        let value = self.compute(expr);
+        let cache = if inner { &mut self.point } else { &mut self.row };
+        cache.insert(expr, value);
+        value
+    }
+
+    /// The value in as many lanes as `expr` takes: one if its lanes do not differ.
+    fn lanes_of(&self, expr: usize) -> Option<usize> {
+        self.varies(expr).then_some(self.lanes)
+    }
+
+    fn compute(&mut self, expr: usize) -> Value {
+        let nest = self.nest;
+        let dtype = nest.exprs[expr].dtype;
+        let elem = Elem::from(dtype);
+        let lanes = self.lanes_of(expr);
+        match &nest.exprs[expr].kind {
+            Kind::Const(bits) => self.constant(elem, *bits),
+            Kind::Index { offset, strides } => {
+                let (offset, strides) = (*offset, strides.clone());
+                self.ramp(elem, offset, &strides, lanes)
+            }
+            Kind::Load(access, flush) => {
+                let value = self.load(access, dtype, lanes);
+                if *flush { scalar::flush(self.b, value) } else { value }
+            }
+            Kind::Op(prim, attrs, operands) => {
+                let operands: Vec<Value> = operands
+                    .iter()
+                    .map(|&o| {
+                        let value = self.value(o);
+                        self.widen(value, lanes)
+                    })
+                    .collect();
+                let made = scalar::emit(self.b, *prim, attrs, &operands, elem);
+                made.unwrap_or_else(|| self.constant(elem, 0))
+            }
+            // Loops of reductions leave their results among the row's values.
+            Kind::Reduce(..) => self.constant(elem, 0),
+        }
+    }
+
+    fn constant(&mut self, elem: Elem, bits: u64) -> Value {
+        let ty = VecTy::scalar(elem);
+        match elem {
+            Elem::F32 => self.b.float(ty, f32::from_bits(bits as u32)),
+            Elem::I32 => self.b.int(ty, i64::from(bits as u32 as i32)),
+            _ => self.b.int(ty, bits as i64),
+        }
+    }
+
+    /// A value in as many lanes as asked for.
+    fn widen(&mut self, value: Value, lanes: Option<usize>) -> Value {
+        match (value.ty.lanes, lanes) {
+            (None, Some(lanes)) => {
+                let ty = VecTy::vector(value.ty.elem, lanes);
+                self.b.define(ty, format_args!("vector.broadcast {value} : {} to {ty}", value.ty))
+            }
+            _ => value,
+        }
+    }
+
+    /// Everything at one outer index (or one vector of them).
+    fn row_body(&mut self) {
+        let top = self.level.iter().max().copied().unwrap_or(0);
+        for level in 1..=top + 1 {
+            let reductions: Vec<usize> = (0..self.nest.exprs.len())
+                .filter(|&e| {
+                    matches!(self.nest.exprs[e].kind, Kind::Reduce(..)) && self.level[e] == level
+                })
+                .collect();
+            let stores: Vec<usize> = (0..self.nest.stores.len())
+                .filter(|&s| {
+                    self.is_inner_store(s) && self.level[self.nest.stores[s].expr] + 1 == level
+                })
+                .collect();
+            self.inner_loops(&reductions, &stores);
+        }
+        for s in 0..self.nest.stores.len() {
+            if !self.is_inner_store(s) {
+                self.store(s);
+            }
+        }
+        self.row.clear();
+    }
+
+    fn is_inner_store(&self, store: usize) -> bool {
+        let outer = self.nest.outer.len();
+        let store = &self.nest.stores[store];
+        self.inner(store.expr)
+            || store.access.strides[outer..].iter().any(|&s| s != 0)
+            || store.access.dynamic.is_some()
+    }
+
+    /// Compute the values of the row that a loop over the inner dimensions needs.
+    fn prepare(&mut self, roots: &[usize]) {
+        let mut seen = vec![false; self.nest.exprs.len()];
+        let mut stack = roots.to_vec();
+        let mut needed = Vec::new();
+        while let Some(e) = stack.pop() {
+            if std::mem::replace(&mut seen[e], true) {
+                continue;
+            }
+            if !self.inner(e) {
+                needed.push(e);
+                continue;
+            }
+            match &self.nest.exprs[e].kind {
+                Kind::Op(_, _, operands) => stack.extend(operands),
+                Kind::Load(access, _) => stack.extend(access.dynamic.map(|p| p.expr)),
+                _ => {}
+            }
+        }
+        needed.sort_unstable();
+        for e in needed {
+            self.value(e);
+        }
+    }
+}

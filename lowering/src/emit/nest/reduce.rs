@@ -1,0 +1,323 @@
+//! Loops over the inner dimensions, with the reductions they carry.
+
+use pamc_passes::ir::{Attrs, DType};
+use pamc_passes::ops::Prim;
+
+use super::super::scalar;
+use super::super::types::{Elem, Value, VecTy};
+use super::{Emitter, INDEX, LANES, Mode, memref};
+use crate::schedule::nest::{Join, Kind};
+
+/// A reduction in progress.
+#[derive(Clone, Copy)]
+struct Reduction {
+    expr: usize,
+    operand: usize,
+    join: Join,
+    dtype: DType,
+}
+
+impl Reduction {
+    /// What a reduction starts from.
+    fn start(&self) -> u64 {
+        match self.join {
+            Join::Sum => 0,
+            _ => self.neutral(),
+        }
+    }
+
+    /// What leaves any other element as it is: −0 under addition, since +0 would turn −0 to +0.
+    fn neutral(&self) -> u64 {
+        let (low, high) = match self.dtype {
+            DType::F32 => {
+                (u64::from(f32::NEG_INFINITY.to_bits()), u64::from(f32::INFINITY.to_bits()))
+            }
+            DType::I64 => (i64::MIN as u64, i64::MAX as u64),
+            _ => (u64::from(i32::MIN as u32), u64::from(i32::MAX as u32)),
+        };
+        match (self.join, self.dtype) {
+            (Join::Max, _) => low,
+            (Join::Min, _) => high,
+            (Join::Sum, DType::F32) => u64::from((-0f32).to_bits()),
+            (Join::Sum, _) => 0,
+        }
+    }
+}
+
+impl Emitter<'_> {
+    /// One pass over the inner dimensions: reductions left among the row's values, stores made.
+    pub(super) fn inner_loops(&mut self, reductions: &[usize], stores: &[usize]) {
+        if reductions.is_empty() && stores.is_empty() {
+            return;
+        }
+        let list: Vec<Reduction> = reductions.iter().map(|&expr| self.reduction(expr)).collect();
+        let mut roots: Vec<usize> = list.iter().map(|r| r.operand).collect();
+        for &s in stores {
+            roots.push(self.nest.stores[s].expr);
+            roots.extend(self.nest.stores[s].access.dynamic.map(|p| p.expr));
+        }
+        self.prepare(&roots);
+        match self.mode {
+            Mode::Rows => self.rows(&list, stores),
+            Mode::Columns => self.down(&list, stores),
+            Mode::Scalar => self.one_by_one(&list, stores),
+        }
+        self.point.clear();
+    }
+
+    fn reduction(&self, expr: usize) -> Reduction {
+        let node = &self.nest.exprs[expr];
+        let (join, operand) = match node.kind {
+            Kind::Reduce(join, operand) => (join, operand),
+            _ => (Join::Sum, expr),
+        };
+        Reduction { expr, operand, join, dtype: node.dtype }
+    }
+
+    fn splat(&mut self, reduction: &Reduction, bits: u64, lanes: Option<usize>) -> Value {
+        let one = self.constant(Elem::from(reduction.dtype), bits);
+        match lanes {
+            None => one,
+            Some(lanes) => {
+                let ty = VecTy { elem: one.ty.elem, lanes: Some(lanes) };
+                match ty.elem {
+                    Elem::F32 => self.b.float(ty, f32::from_bits(bits as u32)),
+                    Elem::I32 => self.b.int(ty, i64::from(bits as u32 as i32)),
+                    _ => self.b.int(ty, bits as i64),
+                }
+            }
+        }
+    }
+
+    fn combine(&mut self, join: Join, a: Value, b: Value) -> Value {
+        let prim = match join {
+            Join::Sum => Prim::Add,
+            Join::Max => Prim::Max,
+            Join::Min => Prim::Min,
+        };
+        scalar::emit(self.b, prim, &Attrs::none(), &[a, b], a.ty.elem).unwrap_or(a)
+    }
+
+    fn rows(&mut self, list: &[Reduction], stores: &[usize]) {
+        let start = list.iter().map(|r| self.splat(r, r.start(), Some(LANES))).collect();
+        let sums = self.rows_from(self.nest.outer.len(), list, stores, start);
+        for (r, sum) in list.iter().zip(sums) {
+            let total = self.fold_lanes(r.join, sum);
+            self.row.insert(r.expr, total);
+        }
+    }
+
+    /// The inner dimensions from `d` on.
+    fn rows_from(
+        &mut self,
+        d: usize,
+        list: &[Reduction],
+        stores: &[usize],
+        start: Vec<Value>,
+    ) -> Vec<Value> {
+        let outer = self.nest.outer.len();
+        let extent = self.nest.inner[d - outer];
+        if d - outer + 1 < self.nest.inner.len() {
+            return self.for_carrying(extent, 1, start, |e, iv, sums| {
+                e.at[d] = Some(iv);
+                e.rows_from(d + 1, list, stores, sums)
+            });
+        }
+        let main = extent / LANES * LANES;
+        let mut sums = start;
+        self.lanes = LANES;
+        if main > 0 {
+            let flat = outer == 0 && list.is_empty() && self.nest.ordered == (0, 0);
+            if flat && self.parallel && self.nest.inner.len() == 1 {
+                self.parallel_loop(main, LANES, |e, iv| {
+                    e.at[d] = Some(iv);
+                    e.vector(list, stores, Vec::new());
+                });
+            } else {
+                sums = self.for_carrying(main, LANES, sums, |e, iv, sums| {
+                    e.at[d] = Some(iv);
+                    e.vector(list, stores, sums)
+                });
+            }
+        }
+        if extent > main {
+            self.at[d] = Some(self.b.int(INDEX, main as i64));
+            self.lanes = extent - main;
+            sums = self.vector(list, stores, sums);
+            self.lanes = LANES;
+        }
+        sums
+    }
+
+    /// One vector's worth of a loop body.
+    fn vector(&mut self, list: &[Reduction], stores: &[usize], sums: Vec<Value>) -> Vec<Value> {
+        self.point.clear();
+        let lanes = self.lanes;
+        let next = list.iter().zip(sums).map(|(r, sum)| {
+            let value = self.value(r.operand);
+            let value = self.widen(value, Some(lanes));
+            let value = self.padded(r, value);
+            self.combine(r.join, sum, value)
+        });
+        let next: Vec<Value> = next.collect();
+        stores.iter().for_each(|&s| self.store(s));
+        self.point.clear();
+        next
+    }
+
+    /// All 16 lanes, those there are no elements for neutral.
+    fn padded(&mut self, r: &Reduction, value: Value) -> Value {
+        if value.ty.lanes == Some(LANES) {
+            return value;
+        }
+        let rest = self.splat(r, r.neutral(), Some(LANES));
+        self.b.define(
+            rest.ty,
+            format_args!(
+                "vector.insert_strided_slice {value}, {rest} {{offsets = [0], strides = [1]}} : {} into {}",
+                value.ty, rest.ty
+            ),
+        )
+    }
+
+    /// Lanes l and l + 8 joined, then l and l + 4, l + 2, l + 1.
+    fn fold_lanes(&mut self, join: Join, mut sum: Value) -> Value {
+        let mut width = LANES;
+        while width > 1 {
+            width /= 2;
+            let ty = VecTy::vector(sum.ty.elem, width);
+            let halves = [0, width].map(|offset| {
+                let slice = format!(
+                    "vector.extract_strided_slice {sum} {{offsets = [{offset}], sizes = [{width}], \
+                     strides = [1]}} : {} to {ty}",
+                    sum.ty
+                );
+                self.b.define(ty, slice)
+            });
+            sum = self.combine(join, halves[0], halves[1]);
+        }
+        let ty = VecTy::scalar(sum.ty.elem);
+        self.b.define(ty, format_args!("vector.extract {sum}[0] : {ty} from {}", sum.ty))
+    }
+
+    /// Lanes of vectors along the last outer dimension, elements down the inner one.
+    fn down(&mut self, list: &[Reduction], stores: &[usize]) {
+        let d = self.nest.outer.len();
+        let (extent, lanes) = (self.nest.inner[0], Some(self.lanes));
+        let width = if list.is_empty() { 1 } else { LANES };
+        let mut sums = Vec::new();
+        for r in list {
+            let start = self.splat(r, r.start(), lanes);
+            sums.extend([start; LANES]);
+        }
+        let main = extent / width * width;
+        if main > 0 {
+            sums = self.for_carrying(main, width, sums, |e, iv, sums| {
+                e.elements(d, Some(iv), width, list, stores, sums)
+            });
+        }
+        if extent > main {
+            let at = self.b.int(INDEX, main as i64);
+            sums = self.elements(d, Some(at), extent - main, list, stores, sums);
+        }
+        for (i, r) in list.iter().enumerate() {
+            let mut parts = sums[i * LANES..(i + 1) * LANES].to_vec();
+            while parts.len() > 1 {
+                let half = parts.len() / 2;
+                for l in 0..half {
+                    parts[l] = self.combine(r.join, parts[l], parts[l + half]);
+                }
+                parts.truncate(half);
+            }
+            self.row.insert(r.expr, parts[0]);
+        }
+    }
+
+    /// `count` consecutive elements, each joining the partial result of its lane.
+    fn elements(
+        &mut self,
+        d: usize,
+        first: Option<Value>,
+        count: usize,
+        list: &[Reduction],
+        stores: &[usize],
+        mut sums: Vec<Value>,
+    ) -> Vec<Value> {
+        let Some(first) = first else { return sums };
+        for lane in 0..count {
+            let step = self.b.int(INDEX, lane as i64);
+            self.at[d] =
+                Some(if lane == 0 { first } else { self.b.binary("arith.addi", first, step) });
+            self.point.clear();
+            for (i, r) in list.iter().enumerate() {
+                let value = self.value(r.operand);
+                let value = self.widen(value, Some(self.lanes));
+                let slot = i * LANES + lane;
+                sums[slot] = self.combine(r.join, sums[slot], value);
+            }
+            stores.iter().for_each(|&s| self.store(s));
+        }
+        self.point.clear();
+        sums
+    }
+
+    /// No vectors: partial results of the 16 lanes in memory.
+    fn one_by_one(&mut self, list: &[Reduction], stores: &[usize]) {
+        if list.is_empty() {
+            return self.scalars(self.nest.outer.len(), &[], &[], stores);
+        }
+        let mut memory = Vec::new();
+        for r in list {
+            let name = self.b.fresh(INDEX);
+            let ty = memref(r.dtype, LANES);
+            self.b.line(format_args!("{name} = memref.alloca() : {ty}"));
+            let start = self.splat(r, r.start(), Some(LANES));
+            let zero = self.b.int(INDEX, 0);
+            self.b.line(format_args!("vector.store {start}, {name}[{zero}] : {ty}, {}", start.ty));
+            memory.push(name);
+        }
+        self.scalars(self.nest.outer.len(), list, &memory, stores);
+        for (r, name) in list.iter().zip(memory) {
+            let ty = VecTy::vector(Elem::from(r.dtype), LANES);
+            let (zero, buffer) = (self.b.int(INDEX, 0), memref(r.dtype, LANES));
+            let sum =
+                self.b.define(ty, format_args!("vector.load {name}[{zero}] : {buffer}, {ty}"));
+            let total = self.fold_lanes(r.join, sum);
+            self.row.insert(r.expr, total);
+        }
+    }
+
+    fn scalars(&mut self, d: usize, list: &[Reduction], memory: &[Value], stores: &[usize]) {
+        let outer = self.nest.outer.len();
+        if d == outer + self.nest.inner.len() {
+            return self.element(list, memory, stores);
+        }
+        let extent = self.nest.inner[d - outer];
+        self.for_loop(extent, 1, |e, iv| {
+            e.at[d] = Some(iv);
+            e.scalars(d + 1, list, memory, stores);
+        });
+    }
+
+    fn element(&mut self, list: &[Reduction], memory: &[Value], stores: &[usize]) {
+        let outer = self.nest.outer.len();
+        let inner = self.nest.inner.clone();
+        let mut count = self.b.int(INDEX, 0);
+        for (i, &extent) in inner.iter().enumerate() {
+            let Some(at) = self.at[outer + i] else { continue };
+            count = self.scaled(count, extent as i64);
+            count = self.b.binary("arith.addi", count, at);
+        }
+        let mask = self.b.int(INDEX, LANES as i64 - 1);
+        let lane = self.b.binary("arith.andi", count, mask);
+        for (r, name) in list.iter().zip(memory) {
+            let value = self.value(r.operand);
+            let buffer = memref(r.dtype, LANES);
+            let sum =
+                self.b.define(value.ty, format_args!("memref.load {name}[{lane}] : {buffer}"));
+            let sum = self.combine(r.join, sum, value);
+            self.b.line(format_args!("memref.store {sum}, {name}[{lane}] : {buffer}"));
+        }
+        stores.iter().for_each(|&s| self.store(s));
+    }
+}

@@ -1,0 +1,246 @@
+//! Compiled programs in this process.
+
+use std::alloc::{Layout as MemoryLayout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ffi::c_void;
+use std::mem::transmute;
+use std::ptr::NonNull;
+
+use pamc_passes::interpret::{Values, check_inputs, flush};
+use pamc_passes::ir::{InputKind, Tensor};
+use pamc_passes::program::Program;
+
+use crate::Error;
+use crate::codegen::{Jit, Options, Target, compile};
+use crate::emit::{EmitOptions, Emitted, Layout, Slot, Stats, module_for_run};
+use crate::schedule::ALIGN;
+
+/// A zeroed, aligned block of memory.
+pub struct Block {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: it owns its memory like a boxed slice.
+unsafe impl Send for Block {}
+// SAFETY: shared references only read.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// A block of zeros.
+    pub fn new(bytes: usize) -> Block {
+        let layout = Self::layout(bytes);
+        // SAFETY: the size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
+        Block { start, bytes }
+    }
+
+    fn layout(bytes: usize) -> MemoryLayout {
+        MemoryLayout::from_size_align(bytes.max(1), ALIGN)
+            .unwrap_or_else(|_| handle_alloc_error(MemoryLayout::new::<u8>()))
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: owned and initialized.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+
+    /// The bytes, to write.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: owned and initialized, and borrowed for writing.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+    }
+}
+
+/// Parameters and states of a compiled program.
+pub struct State {
+    slots: Vec<Slot>,
+    block: Block,
+}
+
+impl State {
+    /// All zeros.
+    pub fn new(layout: &Layout) -> State {
+        State { slots: layout.state.clone(), block: Block::new(layout.state_bytes) }
+    }
+
+    fn slot(&self, name: &str) -> Result<&Slot, Error> {
+        self.slots.iter().find(|s| s.name == name).ok_or_else(|| Error::Value {
+            what: "state",
+            name: name.into(),
+            message: "the program has none of this name".into(),
+        })
+    }
+
+    /// Names and types, in order.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Set one by name; subnormals become zeros.
+    ///
+    /// # Errors
+    /// If there is none of this name or its type differs.
+    pub fn set(&mut self, name: &str, value: &Tensor) -> Result<(), Error> {
+        let slot = self.slot(name)?;
+        let (wanted, offset) = (slot.ty(), slot.offset);
+        if value.ty() != wanted {
+            let message = format!("is {}, but the program takes {wanted}", value.ty());
+            return Err(Error::Value { what: "state", name: name.into(), message });
+        }
+        let bytes = flush(value).to_bytes();
+        self.block.bytes_mut()[offset..offset + bytes.len()].copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    /// One by name.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn get(&self, name: &str) -> Result<Tensor, Error> {
+        let slot = self.slot(name)?;
+        let ty = slot.ty();
+        let bytes = &self.block.bytes()[slot.offset..slot.offset + ty.bytes()];
+        Ok(Tensor::from_bytes(&ty, bytes).unwrap_or_else(|| Tensor::zeros(&ty)))
+    }
+}
+
+type RunFunction =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, *const *const c_void, *const *mut c_void) -> i32;
+
+/// A compiled inference program.
+pub struct Executable {
+    _code: std::sync::Arc<Jit>,
+    run: RunFunction,
+    layout: Layout,
+    /// Numbers of its emission.
+    pub stats: Stats,
+    program: Program,
+}
+
+impl Executable {
+    /// Compile for this machine.
+    ///
+    /// # Errors
+    /// If code generation fails.
+    pub fn new(program: &Program, options: &EmitOptions) -> Result<Executable, Error> {
+        let target = Target::host();
+        let Emitted { mlir, layout, stats } = module_for_run(program, &target, options)?;
+        let object = compile(&mlir, &target, &Options::default())?;
+        let code = std::sync::Arc::new(Jit::load(&[object])?);
+        Executable::from_code(program, code, layout, stats)
+    }
+
+    /// Use a function of loaded code, which must be that of `layout` for `program`.
+    pub(crate) fn from_code(
+        program: &Program,
+        code: std::sync::Arc<Jit>,
+        layout: Layout,
+        stats: Stats,
+    ) -> Result<Executable, Error> {
+        let symbol = code.symbol(&layout.function)?;
+        // SAFETY: the emitted function has this signature.
+        let run = unsafe { transmute::<*const c_void, RunFunction>(symbol) };
+        Ok(Executable { _code: code, run, layout, stats, program: program.clone() })
+    }
+
+    /// Compile several programs as one module, which share their kernels.
+    ///
+    /// # Errors
+    /// If code generation fails.
+    pub fn batch(programs: &[Program], options: &EmitOptions) -> Result<Vec<Executable>, Error> {
+        let target = Target::host();
+        let (mlir, layouts) = crate::emit::module_for_runs(programs, &target, options)?;
+        let object = compile(&mlir, &target, &Options::default())?;
+        let code = std::sync::Arc::new(Jit::load(&[object])?);
+        let pairs = programs.iter().zip(layouts);
+        pairs
+            .map(|(p, layout)| Executable::from_code(p, code.clone(), layout, Stats::default()))
+            .collect()
+    }
+
+    /// Its interface.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Run on values for all inputs, parameters and states included.
+    ///
+    /// # Errors
+    /// If the inputs do not fit.
+    pub fn run(&self, values: &Values) -> Result<Values, Error> {
+        let graph = self.program.graph();
+        check_inputs(graph, values)?;
+        let mut state = State::new(&self.layout);
+        for input in graph.inputs().iter().filter(|i| i.kind != InputKind::Data) {
+            state.set(&input.name, &values[&input.name])?;
+        }
+        let mut session = Session::new(self, state);
+        session.run(values)
+    }
+}
+
+/// A compiled inference program with its parameters and memory, to be run many times.
+pub struct Session<'e> {
+    executable: &'e Executable,
+    /// Parameters and states.
+    pub state: State,
+    arena: Block,
+    inputs: Vec<Block>,
+    outputs: Vec<Block>,
+}
+
+impl<'e> Session<'e> {
+    /// Memory for a program; `state` must come from its layout.
+    pub fn new(executable: &'e Executable, state: State) -> Session<'e> {
+        let layout = &executable.layout;
+        let blocks = |slots: &[Slot]| slots.iter().map(|s| Block::new(s.ty().bytes())).collect();
+        let state = if state.slots == layout.state { state } else { State::new(layout) };
+        Session {
+            executable,
+            state,
+            arena: Block::new(layout.arena_bytes),
+            inputs: blocks(&layout.inputs),
+            outputs: blocks(&layout.outputs),
+        }
+    }
+
+    /// Run on values for the data inputs (others are ignored).
+    ///
+    /// # Errors
+    /// If one is missing or of the wrong type.
+    pub fn run(&mut self, values: &Values) -> Result<Values, Error> {
+        let layout = &self.executable.layout;
+        for (slot, block) in layout.inputs.iter().zip(&mut self.inputs) {
+            let fail = |message| Error::Value { what: "input", name: slot.name.clone(), message };
+            let value = values.get(&slot.name).ok_or_else(|| fail("is missing".into()))?;
+            if value.ty() != slot.ty() {
+                let (got, wanted) = (value.ty(), slot.ty());
+                return Err(fail(format!("is {got}, but the program takes {wanted}")));
+            }
+            block.bytes_mut().copy_from_slice(&value.to_bytes());
+        }
+        let inputs: Vec<*const c_void> =
+            self.inputs.iter().map(|b| b.bytes().as_ptr().cast()).collect();
+        let outputs: Vec<*mut c_void> =
+            self.outputs.iter_mut().map(|b| b.bytes_mut().as_mut_ptr().cast()).collect();
+        let state = self.state.block.bytes_mut().as_mut_ptr().cast();
+        let arena = self.arena.bytes_mut().as_mut_ptr().cast();
+        // SAFETY: blocks and arrays have the sizes of the layout that the function was emitted with.
+        unsafe { (self.executable.run)(state, arena, inputs.as_ptr(), outputs.as_ptr()) };
+        let read = |(slot, block): (&Slot, &Block)| {
+            let ty = slot.ty();
+            let value = Tensor::from_bytes(&ty, block.bytes());
+            (slot.name.clone(), value.unwrap_or_else(|| Tensor::zeros(&ty)))
+        };
+        Ok(layout.outputs.iter().zip(&self.outputs).map(read).collect())
+    }
+}

@@ -1,0 +1,267 @@
+//! The kernels of each group, in order.
+
+use pamc_passes::ir::{Graph, InputKind, Node, NodeId};
+use pamc_passes::ops::{Prim, normalize_axis};
+
+use super::build::{self, Builder, Built};
+use super::fuse::{Fusion, Work};
+use super::nest::{Param, Position};
+use super::scan::scan;
+use super::view::{View, ViewOp};
+use super::{Call, Kernel};
+use crate::Error;
+use crate::kernels::{Arith, KernelTarget, Kind, MatmulSpec, Operand, scratch_len};
+
+/// Inputs whose buffers may hold subnormals.
+type Raw<'a> = &'a dyn Fn(NodeId) -> bool;
+
+/// The calls of all groups, in order of execution.
+pub fn calls(fusion: &Fusion, raw: Raw, target: &KernelTarget) -> Result<Vec<Call>, Error> {
+    let mut out = Vec::new();
+    for group in &fusion.groups {
+        let Some(&root) = group.roots.first() else { continue };
+        match group.work {
+            Work::Nest { .. } => push(&mut out, build::fused(fusion, group, raw), root),
+            Work::Special => special(fusion, raw, target, root, &mut out)?,
+        }
+    }
+    Ok(out)
+}
+
+/// Copies of the outputs that replace a parameter or state.
+pub fn updates(fusion: &Fusion, graph: &Graph) -> Vec<Call> {
+    let mut out = Vec::new();
+    for (name, value) in graph.outputs() {
+        let Some(input) = graph.find_input(name).filter(|i| i.kind != InputKind::Data) else {
+            continue;
+        };
+        let view = View::dense(graph.shape(input.node));
+        let built = build::moved(fusion, &|_| false, *value, (input.node, &view));
+        push(&mut out, built, *value);
+    }
+    out
+}
+
+/// A nest as a call, unless it does nothing.
+fn push(out: &mut Vec<Call>, built: Built, node: NodeId) {
+    let Built { nest, values } = built;
+    if nest.stores.is_empty() || nest.outer.contains(&0) {
+        return;
+    }
+    let mut writes: Vec<NodeId> = nest.stores.iter().map(|s| values[s.access.param]).collect();
+    writes.dedup();
+    let kernel = Kernel::Nest(nest);
+    out.push(Call { kernel, args: values, writes, scratch: None, scratch_offset: 0, node });
+}
+
+fn special(
+    fusion: &Fusion,
+    raw: Raw,
+    target: &KernelTarget,
+    id: NodeId,
+    out: &mut Vec<Call>,
+) -> Result<(), Error> {
+    let node = fusion.graph.node(id);
+    if node.ty.is_empty() {
+        return Ok(());
+    }
+    match node.op.prim() {
+        Some(p) if p.is_contraction() => return contraction(fusion, raw, target, id, out),
+        Some(Prim::CumSum | Prim::ArgMax | Prim::ArgMin) => {
+            let kernel = Kernel::Scan(scan(fusion, id));
+            let from = fusion.based[node.inputs[0].index()].base;
+            out.push(Call {
+                kernel,
+                args: vec![from, id],
+                writes: vec![id],
+                scratch: None,
+                scratch_offset: 0,
+                node: id,
+            });
+        }
+        Some(Prim::Concat) => concat(fusion, raw, id, node, out),
+        Some(Prim::Pad) => pad(fusion, raw, id, node, out),
+        Some(Prim::Fold) => fold(fusion, raw, id, node, out),
+        Some(Prim::ScatterAdd) => scatter(fusion, raw, id, node, out),
+        other => {
+            let message = format!("no kernel for {} ({other:?})", node.op.name);
+            return Err(Error::Program { message });
+        }
+    }
+    Ok(())
+}
+
+fn concat(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
+    let axis = normalize_axis(node.attrs.int("axis"), node.ty.rank()).unwrap_or(0);
+    let mut whole = View::dense(&node.ty.shape);
+    for &piece in &node.inputs {
+        whole.shape = fusion.graph.shape(piece).to_vec();
+        push(out, build::moved(fusion, raw, piece, (id, &whole)), id);
+        whole.offset += whole.strides[axis] * whole.shape[axis] as i64;
+    }
+}
+
+/// A pad's value as an element, by its bits.
+fn pad_bits(node: &Node) -> u64 {
+    use pamc_passes::ir::DType;
+    let value = node.attrs.float("value");
+    match node.ty.dtype {
+        DType::F32 => u64::from(pamc_passes::reference::flush(value).to_bits()),
+        DType::I32 => u64::from(value as i32 as u32),
+        DType::I64 => value as i64 as u64,
+        DType::Bool => u64::from(value != 0.0),
+    }
+}
+
+fn pad(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
+    push(out, build::filled(fusion, raw, id, pad_bits(node)), id);
+    let dense = View::dense(&node.ty.shape);
+    let steps: Vec<i64> = node.attrs.ints("interior").iter().map(|i| i + 1).collect();
+    let sizes = fusion.graph.shape(node.inputs[0]).to_vec();
+    let slice = ViewOp::Slice(node.attrs.ints("lo").to_vec(), steps, sizes);
+    if let Some(inside) = dense.apply(&slice) {
+        push(out, build::moved(fusion, raw, node.inputs[0], (id, &inside)), id);
+    }
+}
+
+/// Adds every window element to the position it was read from: over batch and channel, then in order
+/// over the kernel index, then over the windows.
+fn fold(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
+    push(out, build::filled(fusion, raw, id, 0), id);
+    let x = node.inputs[0];
+    let shape = fusion.graph.shape(x).to_vec();
+    let rank = (shape.len() - 2) / 2;
+    let windows = ViewOp::Windows(
+        node.attrs.sizes("strides"),
+        node.attrs.sizes("dilations"),
+        shape[2..].to_vec(),
+    );
+    let Some(target) = View::dense(&node.ty.shape).apply(&windows) else { return };
+    let mut b = Builder::new(fusion, raw, None, (shape, Vec::new()));
+    b.set_ordered((2, 2 + rank));
+    let value = b.pull(x, &[]);
+    let sum = b.load(id, &target, None);
+    let sum = b.op(Prim::Add, node.ty.dtype, &[sum, value]);
+    b.store(sum, id, &target, None);
+    push(out, b.finish(), id);
+}
+
+fn scatter(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
+    push(out, build::filled(fusion, raw, id, 0), id);
+    let (index, updates) = (node.inputs[0], node.inputs[1]);
+    let axis = normalize_axis(node.attrs.int("axis"), node.ty.rank()).unwrap_or(0);
+    let (shape, axes) = (fusion.graph.shape(updates).to_vec(), fusion.graph.shape(index).to_vec());
+    let dense = View::dense(&node.ty.shape);
+    let mut strides = dense.strides.clone();
+    strides.splice(axis..=axis, std::iter::repeat_n(0, axes.len()));
+    let target = View { shape: shape.clone(), offset: 0, strides };
+    let mut aligned = vec![1; shape.len()];
+    aligned[axis..axis + axes.len()].copy_from_slice(&axes);
+    let mut b = Builder::new(fusion, raw, None, (shape.clone(), Vec::new()));
+    b.set_ordered((axis, axis + axes.len()));
+    let position = b.pull(index, &[ViewOp::Reshape(aligned), ViewOp::Broadcast(shape)]);
+    let (extent, stride) = (node.ty.shape[axis], dense.strides[axis]);
+    let position = Position { expr: position, extent, stride };
+    let value = b.pull(updates, &[]);
+    let sum = b.load(id, &target, Some(position));
+    let sum = b.op(Prim::Add, node.ty.dtype, &[sum, value]);
+    b.store(sum, id, &target, Some(position));
+    push(out, b.finish(), id);
+}
+
+/// An operand of a contraction: the view of its buffer over batch, row and column.
+fn operand(
+    fusion: &Fusion,
+    id: NodeId,
+    batch: &[usize],
+    swap: bool,
+) -> (NodeId, Operand, [usize; 2]) {
+    let mut view = fusion.view(id);
+    let rank = view.shape.len();
+    if swap {
+        view.shape.swap(rank - 2, rank - 1);
+        view.strides.swap(rank - 2, rank - 1);
+    }
+    let dims = [view.shape[rank - 2], view.shape[rank - 1]];
+    let view = view.broadcast(&[batch, &dims].concat());
+    let base = fusion.based[id.index()].base;
+    let len = fusion.graph.ty(base).len();
+    (base, Operand { len, offset: view.offset, strides: view.strides }, dims)
+}
+
+fn contraction(
+    fusion: &Fusion,
+    raw: Raw,
+    target: &KernelTarget,
+    id: NodeId,
+    out: &mut Vec<Call>,
+) -> Result<(), Error> {
+    let node = fusion.graph.node(id);
+    let batch = node.ty.shape[..node.ty.rank() - 2].to_vec();
+    let (ta, tb) = (node.attrs.flag("ta"), node.attrs.flag("tb"));
+    let x = &node.inputs;
+    let read = |i: usize, swap: bool| operand(fusion, x[i], &batch, swap);
+    // Rows, columns and terms: see the rows of the op table for what each sums.
+    let (a, b, at, swap_out) = match node.op.prim() {
+        Some(Prim::PamMatmulDa) => (read(0, false), read(2, !tb), Some(read(1, ta)), ta),
+        Some(Prim::PamMatmulDb) => (read(0, true), read(1, ta), Some(read(2, !tb)), !tb),
+        _ => (read(0, ta), read(1, tb), None, false),
+    };
+    let ([m, k], n) = (a.2, b.2[1]);
+    if k == 0 {
+        push(out, build::filled(fusion, raw, id, 0), id);
+        return Ok(());
+    }
+    let mut dense = View::dense(&node.ty.shape);
+    if swap_out {
+        let rank = dense.strides.len();
+        dense.strides.swap(rank - 2, rank - 1);
+    }
+    let result = Operand { len: node.ty.len(), offset: 0, strides: dense.strides };
+    let arith = match node.op.prim() {
+        Some(Prim::FMatmul) => Arith::Float,
+        _ => Arith::Pam,
+    };
+    let mut args = vec![a.0, b.0];
+    let kind = match at {
+        Some((base, at, _)) => {
+            args.push(base);
+            Kind::Slope { at }
+        }
+        None => Kind::Product,
+    };
+    args.push(id);
+    let spec = MatmulSpec { batch, m, k, n, a: a.1, b: b.1, out: result, arith, kind };
+    let scratch = scratch_len(&spec, target)?;
+    let kernel = Kernel::Matmul(spec);
+    let call = Call {
+        kernel,
+        args,
+        writes: vec![id],
+        scratch: Some(scratch),
+        scratch_offset: 0,
+        node: id,
+    };
+    out.push(call);
+    Ok(())
+}
+
+impl Call {
+    /// Length of each parameter's buffer, as the kernel declares it.
+    pub fn params(&self) -> Vec<Param> {
+        use pamc_passes::ir::DType;
+        let float = |len| Param { dtype: DType::F32, len };
+        match &self.kernel {
+            Kernel::Nest(nest) => nest.params.clone(),
+            Kernel::Scan(scan) => scan.params.to_vec(),
+            Kernel::Matmul(spec) => {
+                let at = match &spec.kind {
+                    Kind::Product => None,
+                    Kind::Slope { at } => Some(at.len),
+                };
+                let lens = [spec.a.len, spec.b.len].into_iter().chain(at).chain([spec.out.len]);
+                lens.map(float).chain(self.scratch.map(float)).collect()
+            }
+        }
+    }
+}

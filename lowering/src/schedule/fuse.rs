@@ -1,0 +1,539 @@
+//! Which nodes are computed together.
+//!
+//! Nodes are visited users first. A node that one kernel alone uses becomes part of it, at whatever
+//! rearrangement its users see it through; a node with more users joins one of them if its elements are
+//! made there in order, and is written to memory for the others; else it starts a kernel of its own.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use pamc_passes::ir::{DType, Graph, Node, NodeId, Tensor};
+use pamc_passes::ops::{Prim, normalize_axis, reduced_axes};
+
+use super::view::{View, ViewOp};
+
+/// Kernels with more members than this take no more.
+const MEMBERS: usize = 192;
+
+/// What a kernel is made of.
+#[derive(Debug)]
+pub enum Work {
+    /// A fused loop nest over `outer` dimensions and the `inner` ones that reductions run over.
+    Nest {
+        /// Outer extents.
+        outer: Vec<usize>,
+        /// Inner extents, once a reduction has fixed them.
+        inner: Option<Vec<usize>>,
+    },
+    /// A node with a kernel of its own kind.
+    Special,
+}
+
+/// A kernel to be.
+#[derive(Debug)]
+pub struct Group {
+    /// What it is.
+    pub work: Work,
+    /// Nodes computed in it.
+    pub members: HashSet<NodeId>,
+    /// Those of them that are written to memory.
+    pub roots: Vec<NodeId>,
+    /// Groups that read its roots.
+    readers: BTreeSet<usize>,
+    /// The inner dimensions were appended to the space after this many demands.
+    extended: bool,
+}
+
+/// One use of a value.
+#[derive(Clone, Debug)]
+struct Demand {
+    group: usize,
+    /// From the value's shape to the group's space; `None` needs the whole value in memory.
+    chain: Option<Vec<ViewOp>>,
+    extended: bool,
+}
+
+/// A value as a rearrangement of another that is computed or in memory.
+#[derive(Clone, Debug)]
+pub struct Based {
+    /// The other value.
+    pub base: NodeId,
+    /// Rearrangements from its shape to this value's.
+    pub ops: Vec<ViewOp>,
+}
+
+/// The kernels of a graph.
+pub struct Fusion<'g> {
+    /// The graph.
+    pub graph: &'g Graph,
+    /// For every node, what it rearranges (itself, if nothing).
+    pub based: Vec<Based>,
+    /// Kernels, in order of execution.
+    pub groups: Vec<Group>,
+    demands: Vec<Vec<Demand>>,
+}
+
+/// The only element of a constant that is the same everywhere.
+pub fn uniform(node: &Node) -> Option<u64> {
+    let value = node.attrs.tensor("value")?;
+    fn same(mut patterns: impl Iterator<Item = u64>) -> Option<u64> {
+        let first = patterns.next()?;
+        patterns.all(|p| p == first).then_some(first)
+    }
+    match value {
+        Tensor::F32(a) => {
+            same(a.iter().map(|&x| u64::from(pamc_passes::reference::flush(x).to_bits())))
+        }
+        Tensor::I32(a) => same(a.iter().map(|&x| x as u32 as u64)),
+        Tensor::I64(a) => same(a.iter().map(|&x| x as u64)),
+        Tensor::Bool(a) => same(a.iter().map(|&x| u64::from(x))),
+    }
+}
+
+/// How operand `i` of a fusable node is seen from the node's own index space; `None` where the node
+/// addresses it by data.
+pub fn operand_ops(graph: &Graph, node: &Node, i: usize) -> Option<Vec<ViewOp>> {
+    let shape = graph.shape(node.inputs[i]);
+    match node.op.prim() {
+        Some(Prim::Gather) if i == 0 => None,
+        Some(Prim::Gather) => {
+            let rank = graph.shape(node.inputs[0]).len();
+            let axis = normalize_axis(node.attrs.int("axis"), rank).unwrap_or(0);
+            let mut aligned = vec![1; node.ty.rank()];
+            aligned[axis..axis + shape.len()].copy_from_slice(shape);
+            Some(vec![ViewOp::Reshape(aligned), ViewOp::Broadcast(node.ty.shape.clone())])
+        }
+        // The key is read as two scalars.
+        Some(Prim::RandomBits) => None,
+        Some(Prim::Reshape) => Some(vec![ViewOp::Reshape(node.ty.shape.clone())]),
+        _ if shape == node.ty.shape => Some(Vec::new()),
+        _ => Some(vec![ViewOp::Broadcast(node.ty.shape.clone())]),
+    }
+}
+
+/// A view of the gathered operand over the gather's index space, the axis itself left out, and that
+/// axis's extent and stride.
+pub fn gathered(node: &Node, x: &View) -> (View, usize, i64) {
+    let axis = normalize_axis(node.attrs.int("axis"), x.shape.len()).unwrap_or(0);
+    let (extent, stride) = (x.shape[axis], x.strides[axis]);
+    let new = node.ty.rank() + 1 - x.shape.len();
+    let mut strides = x.strides.clone();
+    strides.splice(axis..=axis, std::iter::repeat_n(0, new));
+    (View { shape: node.ty.shape.clone(), offset: x.offset, strides }, extent, stride)
+}
+
+/// Rearrangement of a reduction's operand that puts the reduced axes last.
+pub fn kept_first(graph: &Graph, node: &Node) -> (Vec<ViewOp>, Vec<usize>, Vec<usize>) {
+    let shape = graph.shape(node.inputs[0]);
+    let axes = reduced_axes(&node.attrs, shape.len()).unwrap_or_default();
+    let kept: Vec<_> = (0..shape.len()).filter(|a| !axes.contains(a)).collect();
+    let extents = |axes: &[usize]| axes.iter().map(|&a| shape[a]).collect::<Vec<_>>();
+    let (outer, inner) = (extents(&kept), extents(&axes));
+    (vec![ViewOp::Permute([kept, axes].concat())], outer, inner)
+}
+
+impl Group {
+    fn new(work: Work) -> Group {
+        Group {
+            work,
+            members: HashSet::new(),
+            roots: Vec::new(),
+            readers: BTreeSet::new(),
+            extended: false,
+        }
+    }
+
+    /// Extents of the whole index space.
+    pub fn space(&self) -> Vec<usize> {
+        match &self.work {
+            Work::Nest { outer, inner } => [&outer[..], inner.as_deref().unwrap_or(&[])].concat(),
+            Work::Special => Vec::new(),
+        }
+    }
+
+    /// From a value with one element a point to the space.
+    pub fn full_chain(&self) -> Vec<ViewOp> {
+        vec![ViewOp::Reshape(self.space())]
+    }
+
+    /// From a value with one element an outer point to the space; the same as
+    /// [`Group::full_chain`] while no reduction has fixed inner dimensions.
+    pub fn row_chain(&self) -> Vec<ViewOp> {
+        match &self.work {
+            Work::Nest { outer, inner: Some(inner) } => row_chain(outer, inner),
+            _ => self.full_chain(),
+        }
+    }
+}
+
+fn row_chain(outer: &[usize], inner: &[usize]) -> Vec<ViewOp> {
+    let ones = vec![1; inner.len()];
+    vec![ViewOp::Reshape([outer, &ones].concat()), ViewOp::Broadcast([outer, inner].concat())]
+}
+
+impl<'g> Fusion<'g> {
+    /// Decide for a graph; `copies` are reshapes that must make a value of their own.
+    pub fn new(graph: &'g Graph, copies: &HashSet<NodeId>) -> Fusion<'g> {
+        let mut fusion = Fusion {
+            graph,
+            based: Vec::with_capacity(graph.len()),
+            groups: Vec::new(),
+            demands: vec![Vec::new(); graph.len()],
+        };
+        fusion.find_bases(copies);
+        let live = graph.live();
+        for (_, value) in graph.outputs() {
+            // Outputs are in memory: a demand of no group.
+            fusion.demands[value.index()].push(Demand {
+                group: usize::MAX,
+                chain: None,
+                extended: false,
+            });
+        }
+        for (id, node) in graph.nodes().rev().filter(|(id, _)| live[id.index()]) {
+            fusion.visit(id, node);
+        }
+        fusion.sort();
+        fusion
+    }
+
+    fn find_bases(&mut self, copies: &HashSet<NodeId>) {
+        for (id, node) in self.graph.nodes() {
+            let own = Based { base: id, ops: Vec::new() };
+            let based = match ViewOp::of(node).filter(|_| !copies.contains(&id)) {
+                None => own,
+                Some(op) => {
+                    let from = &self.based[node.inputs[0].index()];
+                    let ops = [&from.ops[..], &[op]].concat();
+                    let dense = View::dense(self.graph.shape(from.base));
+                    match dense.apply_all(&ops) {
+                        Some(_) => Based { base: from.base, ops },
+                        None => own,
+                    }
+                }
+            };
+            self.based.push(based);
+        }
+    }
+
+    /// The view of its base that a value is.
+    pub fn view(&self, id: NodeId) -> View {
+        let based = &self.based[id.index()];
+        let dense = View::dense(self.graph.shape(based.base));
+        dense.apply_all(&based.ops).unwrap_or(dense)
+    }
+
+    fn view_through(&self, id: NodeId, chain: &[ViewOp]) -> Option<View> {
+        View::dense(self.graph.shape(id)).apply_all(chain).map(View::canonical)
+    }
+
+    fn visit(&mut self, id: NodeId, node: &Node) {
+        let prim = node.op.prim();
+        if self.based[id.index()].base != id || self.demands[id.index()].is_empty() {
+            return;
+        }
+        match prim {
+            Some(Prim::Iota) if self.demands[id.index()].iter().any(|d| d.chain.is_none()) => {
+                self.start(Work::Nest { outer: node.ty.shape.clone(), inner: None }, id);
+            }
+            Some(Prim::Input | Prim::Const | Prim::Iota) | None => {}
+            Some(Prim::ReduceSum | Prim::ReduceMax | Prim::ReduceMin) => {
+                self.place_reduction(id, node)
+            }
+            Some(p) if fusable(p) => self.place_elementwise(id, node),
+            Some(_) => {
+                let group = self.start(Work::Special, id);
+                for &operand in &node.inputs {
+                    self.demand(operand, group, None);
+                }
+            }
+        }
+    }
+
+    /// A new group with this root, read by all who demand it.
+    fn start(&mut self, work: Work, root: NodeId) -> usize {
+        self.groups.push(Group::new(work));
+        let group = self.groups.len() - 1;
+        self.join(group, root, true);
+        group
+    }
+
+    fn join(&mut self, group: usize, id: NodeId, root: bool) {
+        self.groups[group].members.insert(id);
+        if root {
+            self.groups[group].roots.push(id);
+            let readers = self.demands[id.index()].iter().map(|d| d.group);
+            let readers: Vec<_> = readers.filter(|&g| g != group && g != usize::MAX).collect();
+            self.groups[group].readers.extend(readers);
+        }
+    }
+
+    /// Record a use of a value through its base.
+    fn demand(&mut self, id: NodeId, group: usize, chain: Option<&[ViewOp]>) {
+        let based = &self.based[id.index()];
+        let chain = chain.map(|c| [&based.ops[..], c].concat());
+        let extended = self.groups[group].extended;
+        self.demands[based.base.index()].push(Demand { group, chain, extended });
+    }
+
+    /// Demands by group, chains brought up to date; `None` for a value needed in memory.
+    fn uses(&self, id: NodeId) -> (bool, BTreeMap<usize, Vec<Vec<ViewOp>>>) {
+        let mut stored = false;
+        let mut by_group: BTreeMap<usize, Vec<Vec<ViewOp>>> = BTreeMap::new();
+        for d in &self.demands[id.index()] {
+            let Some(chain) = &d.chain else {
+                stored = true;
+                continue;
+            };
+            let mut chain = chain.clone();
+            if let (Work::Nest { outer, inner: Some(inner) }, false) =
+                (&self.groups[d.group].work, d.extended)
+                && self.groups[d.group].extended
+            {
+                chain.extend(row_chain(outer, inner));
+            }
+            by_group.entry(d.group).or_default().push(chain);
+        }
+        (stored, by_group)
+    }
+
+    /// True if results of `from` reach `to` through other kernels or directly.
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        let (mut seen, mut stack) = (HashSet::new(), vec![from]);
+        while let Some(g) = stack.pop() {
+            if g == to {
+                return true;
+            }
+            if seen.insert(g) {
+                stack.extend(self.groups[g].readers.iter().copied());
+            }
+        }
+        false
+    }
+
+    /// True if every reader of `id` may run after `group`, which itself does not read it from memory.
+    fn can_precede(&self, id: NodeId, group: usize) -> bool {
+        if self.demands[id.index()].iter().any(|d| d.group == group && d.chain.is_none()) {
+            return false;
+        }
+        let readers: BTreeSet<usize> = self.demands[id.index()]
+            .iter()
+            .map(|d| d.group)
+            .filter(|&g| g != group && g != usize::MAX)
+            .collect();
+        readers.into_iter().all(|g| !self.reaches(g, group))
+    }
+
+    /// The operand views of a fusable node seen through `chain`, if all exist.
+    fn composes(&self, node: &Node, chain: &[ViewOp]) -> bool {
+        (0..node.inputs.len()).all(|i| {
+            let input = node.inputs[i];
+            let based = &self.based[input.index()];
+            match operand_ops(self.graph, node, i) {
+                Some(ops) => {
+                    let all = based.ops.iter().chain(&ops).chain(chain);
+                    View::dense(self.graph.shape(based.base)).apply_all(all).is_some()
+                }
+                None if node.op.prim() == Some(Prim::Gather) => {
+                    gathered(node, &self.view(input)).0.apply_all(chain).is_some()
+                }
+                None => View::dense(&node.ty.shape).apply_all(chain).is_some(),
+            }
+        })
+    }
+
+    /// Make the operands of a fused node demands of the group at each of the chains.
+    fn demand_operands(&mut self, node: &Node, group: usize, chains: &[Vec<ViewOp>]) {
+        for (i, &input) in node.inputs.iter().enumerate() {
+            match operand_ops(self.graph, node, i) {
+                Some(ops) => {
+                    for chain in chains {
+                        let ops = [&ops[..], chain].concat();
+                        self.demand(input, group, Some(&ops));
+                    }
+                }
+                None => self.demand(input, group, None),
+            }
+        }
+    }
+
+    fn place_elementwise(&mut self, id: NodeId, node: &Node) {
+        let (stored, uses) = self.uses(id);
+        if let (false, 1, Some((&group, chains))) = (stored, uses.len(), uses.iter().next())
+            && self.groups[group].members.len() < MEMBERS
+        {
+            let chains = self.distinct(id, chains);
+            let cheap = chains.iter().all(|(view, _)| self.repeats_cheaply(node, view, group));
+            if chains.len() <= 2 && cheap && chains.iter().all(|(_, c)| self.composes(node, c)) {
+                let chains: Vec<_> = chains.into_iter().map(|(_, c)| c).collect();
+                self.join(group, id, false);
+                return self.demand_operands(node, group, &chains);
+            }
+        }
+        for (&group, chains) in &uses {
+            let Some(chain) = self.in_order(id, group, chains) else { continue };
+            if self.groups[group].members.len() < MEMBERS
+                && self.composes(node, &chain)
+                && self.can_precede(id, group)
+            {
+                self.join(group, id, true);
+                return self.demand_operands(node, group, &[chain]);
+            }
+        }
+        // A copy runs over its operand's extents, which split any way its result's do.
+        let copy = node.op.prim() == Some(Prim::Reshape);
+        let space = self.graph.shape(if copy { node.inputs[0] } else { id }).to_vec();
+        let group = self.start(Work::Nest { outer: space, inner: None }, id);
+        let chain = self.groups[group].full_chain();
+        self.demand_operands(node, group, &[chain]);
+    }
+
+    /// Chains that see a value differently.
+    fn distinct(&self, id: NodeId, chains: &[Vec<ViewOp>]) -> Vec<(View, Vec<ViewOp>)> {
+        let mut out: Vec<(View, Vec<ViewOp>)> = Vec::new();
+        for chain in chains {
+            let Some(view) = self.view_through(id, chain) else { continue };
+            if !out.iter().any(|(v, _)| *v == view) {
+                let chain = self.shorter(id, &view, chain);
+                out.push((view, chain));
+            }
+        }
+        out
+    }
+
+    fn shorter(&self, id: NodeId, view: &View, chain: &[ViewOp]) -> Vec<ViewOp> {
+        let plain = vec![ViewOp::Reshape(view.shape.clone())];
+        match self.view_through(id, &plain) {
+            Some(v) if v == *view => plain,
+            _ => chain.to_vec(),
+        }
+    }
+
+    /// True unless fusing would compute the same elements many times over in a loop.
+    fn repeats_cheaply(&self, node: &Node, view: &View, group: usize) -> bool {
+        if view.count() <= node.ty.len() || view.strides.iter().all(|&s| s == 0) {
+            return true;
+        }
+        match &self.groups[group].work {
+            Work::Nest { outer, inner: Some(_) } => {
+                view.strides[outer.len()..].iter().all(|&s| s == 0)
+                    && outer.iter().product::<usize>() <= node.ty.len()
+            }
+            _ => false,
+        }
+    }
+
+    /// The chain by which a group makes all of a value in order, if all its uses there agree with it.
+    fn in_order(&self, id: NodeId, group: usize, chains: &[Vec<ViewOp>]) -> Option<Vec<ViewOp>> {
+        let views: Option<Vec<View>> = chains.iter().map(|c| self.view_through(id, c)).collect();
+        let views = views?;
+        [self.groups[group].full_chain(), self.groups[group].row_chain()].into_iter().find(
+            |chain| self.view_through(id, chain).is_some_and(|v| views.iter().all(|u| *u == v)),
+        )
+    }
+
+    fn place_reduction(&mut self, id: NodeId, node: &Node) {
+        let (stored, uses) = self.uses(id);
+        let (permute, kept, reduced) = kept_first(self.graph, node);
+        for (&group, chains) in &uses {
+            if !self.can_precede(id, group) {
+                continue;
+            }
+            let Some(inner) = self.inner_for(id, group, chains, &kept, &reduced) else { continue };
+            let Work::Nest { outer, .. } = &self.groups[group].work else { continue };
+            let outer = match inner.split {
+                Some(split) => outer[..split].to_vec(),
+                None => outer.clone(),
+            };
+            let space = [&outer[..], &inner.extents].concat();
+            let chain = [&permute[..], &[ViewOp::Reshape(space)]].concat();
+            let based = &self.based[node.inputs[0].index()];
+            let dense = View::dense(self.graph.shape(based.base));
+            if dense.apply_all(based.ops.iter().chain(&chain)).is_none() {
+                continue;
+            }
+            self.groups[group].extended |= inner.extends;
+            self.groups[group].work = Work::Nest { outer, inner: Some(inner.extents) };
+            self.join(group, id, stored || uses.len() > 1);
+            return self.demand(node.inputs[0], group, Some(&chain));
+        }
+        let group = self.start(Work::Nest { outer: kept, inner: Some(reduced) }, id);
+        self.demand(node.inputs[0], group, Some(&permute));
+    }
+
+    /// The inner dimensions under which a group can compute a reduction for all its uses there.
+    fn inner_for(
+        &self,
+        id: NodeId,
+        group: usize,
+        chains: &[Vec<ViewOp>],
+        kept: &[usize],
+        reduced: &[usize],
+    ) -> Option<Inner> {
+        let Work::Nest { outer, inner } = &self.groups[group].work else { return None };
+        let views: Option<Vec<View>> = chains.iter().map(|c| self.view_through(id, c)).collect();
+        let views = views?;
+        let (rows, count) = (kept.iter().product::<usize>(), reduced.iter().product::<usize>());
+        let agrees = |chain: &[ViewOp]| {
+            self.view_through(id, chain).is_some_and(|v| views.iter().all(|u| *u == v))
+        };
+        let size = |dims: &[usize]| dims.iter().product::<usize>();
+        if let Some(inner) = inner {
+            let fits =
+                size(outer) == rows && size(inner) == count && agrees(&row_chain(outer, inner));
+            return fits.then(|| Inner { extents: inner.clone(), split: None, extends: false });
+        }
+        for split in 0..=outer.len() {
+            let (rest, last) = outer.split_at(split);
+            if size(rest) == rows && size(last) == count && agrees(&row_chain(rest, last)) {
+                return Some(Inner { extents: last.to_vec(), split: Some(split), extends: false });
+            }
+        }
+        let fits = size(outer) == rows && agrees(&self.groups[group].full_chain());
+        fits.then(|| Inner { extents: reduced.to_vec(), split: None, extends: true })
+    }
+
+    /// Put the groups in an order in which each runs after those it reads from.
+    fn sort(&mut self) {
+        let n = self.groups.len();
+        let mut waits = vec![0usize; n];
+        self.groups.iter().for_each(|g| g.readers.iter().for_each(|&r| waits[r] += 1));
+        let key = |g: &Group| g.roots.iter().min().copied().unwrap_or(NodeId(u32::MAX));
+        let mut ready: BTreeSet<(NodeId, usize)> =
+            (0..n).filter(|&g| waits[g] == 0).map(|g| (key(&self.groups[g]), g)).collect();
+        let mut order = Vec::with_capacity(n);
+        while let Some((_, g)) = ready.pop_first() {
+            order.push(g);
+            for &r in &self.groups[g].readers {
+                waits[r] -= 1;
+                if waits[r] == 0 {
+                    ready.insert((key(&self.groups[r]), r));
+                }
+            }
+        }
+        debug_assert_eq!(order.len(), n, "kernels wait for each other");
+        let mut slots: Vec<Option<Group>> = self.groups.drain(..).map(Some).collect();
+        self.groups = order.iter().filter_map(|&g| slots[g].take()).collect();
+    }
+}
+
+struct Inner {
+    extents: Vec<usize>,
+    /// The group's dimensions from here on become the inner ones.
+    split: Option<usize>,
+    /// The inner dimensions come on top of the group's.
+    extends: bool,
+}
+
+/// True for a primitive that can be computed inside a loop nest.
+pub fn fusable(prim: Prim) -> bool {
+    prim.is_elementwise() || matches!(prim, Prim::RandomBits | Prim::Gather | Prim::Reshape)
+}
+
+/// True for a value that needs no memory: an index ramp or a constant that is the same everywhere.
+pub fn inline(node: &Node) -> bool {
+    match node.op.prim() {
+        Some(Prim::Iota) => matches!(node.ty.dtype, DType::I32 | DType::I64),
+        Some(Prim::Const) => uniform(node).is_some(),
+        _ => false,
+    }
+}

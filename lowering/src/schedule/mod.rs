@@ -1,0 +1,143 @@
+//! From a graph of primitives to kernels in an order, with a place in memory for every value.
+
+pub mod build;
+mod calls;
+mod canonicalize;
+pub mod fuse;
+mod memory;
+pub mod nest;
+pub mod scan;
+pub mod view;
+
+use std::collections::HashMap;
+
+use pamc_passes::ir::{Graph, InputKind, NodeId};
+
+use crate::kernels::{KernelTarget, MatmulSpec};
+pub use canonicalize::{Canonical, canonicalize};
+use nest::Nest;
+use scan::Scan;
+
+/// Alignment of every buffer, in bytes.
+pub const ALIGN: usize = 64;
+
+/// Where a value lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// At an offset of the state block.
+    State(usize),
+    /// At an offset of the arena.
+    Arena(usize),
+    /// The caller's array.
+    Input(usize),
+    /// The caller's array.
+    Output(usize),
+    /// A constant of the module.
+    Constant,
+}
+
+/// What a kernel computes; equal ones are compiled once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// A fused loop nest.
+    Nest(Nest),
+    /// A contraction.
+    Matmul(MatmulSpec),
+    /// A scan.
+    Scan(Scan),
+}
+
+/// One kernel applied to values.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Value whose buffer each parameter is.
+    pub args: Vec<NodeId>,
+    /// Those that it writes.
+    pub writes: Vec<NodeId>,
+    /// Scratch elements (f32) after the other parameters; `None` if it takes no scratch.
+    pub scratch: Option<usize>,
+    /// The scratch's place in the arena.
+    pub scratch_offset: usize,
+    /// The node it is named after.
+    pub node: NodeId,
+}
+
+/// Kernels in order and places of values.
+pub struct Schedule {
+    /// The graph that was scheduled; node ids below are its.
+    pub graph: Graph,
+    /// Kernels in order.
+    pub calls: Vec<Call>,
+    /// Place of every value in memory.
+    pub places: HashMap<NodeId, Place>,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// No arena can be smaller: the most bytes of values that are in use at once.
+    pub lower_bound: usize,
+}
+
+/// Who provides the inputs and takes the outputs.
+#[derive(Clone, Debug)]
+pub enum Boundary<'a> {
+    /// Data inputs and outputs are the caller's arrays, at their position among the program's.
+    Caller,
+    /// Data inputs are copied into the arena, where outputs are left; an output named as a state
+    /// replaces it.
+    Loop {
+        /// Bytes at the start of the arena that are not for this schedule to use.
+        reserved: usize,
+        /// Places of the data inputs, by name.
+        data: &'a HashMap<String, usize>,
+    },
+}
+
+impl Schedule {
+    /// Schedule a graph whose parameters and states lie at the given offsets of the state block.
+    pub fn new(
+        graph: &Graph,
+        state: &HashMap<String, usize>,
+        boundary: &Boundary,
+        target: &KernelTarget,
+    ) -> Result<Schedule, crate::Error> {
+        let outside = matches!(boundary, Boundary::Caller);
+        let Canonical { graph, copies } = canonicalize(graph, outside)?;
+        let mut places = HashMap::new();
+        let mut data = 0;
+        for input in graph.inputs() {
+            let place = match (input.kind, boundary) {
+                (InputKind::Data, Boundary::Caller) => Place::Input(data),
+                (InputKind::Data, Boundary::Loop { data, .. }) => Place::Arena(data[&input.name]),
+                _ => Place::State(state[&input.name]),
+            };
+            data += usize::from(input.kind == InputKind::Data);
+            places.insert(input.node, place);
+        }
+        if outside {
+            for (i, (_, value)) in graph.outputs().iter().enumerate() {
+                places.insert(*value, Place::Output(i));
+            }
+        }
+        let raw = |id: NodeId| matches!(places.get(&id), Some(Place::Input(_)));
+        let fusion = fuse::Fusion::new(&graph, &copies);
+        let mut calls = calls::calls(&fusion, &raw, target)?;
+        if !outside {
+            calls.extend(calls::updates(&fusion, &graph));
+        }
+        drop(fusion);
+        let reserved = match boundary {
+            Boundary::Caller => 0,
+            Boundary::Loop { reserved, .. } => *reserved,
+        };
+        let kept: Vec<NodeId> = graph.outputs().iter().map(|(_, v)| *v).collect();
+        let plan = memory::plan(&graph, &mut calls, &mut places, &kept, reserved);
+        let (arena_bytes, lower_bound) = plan;
+        Ok(Schedule { graph, calls, places, arena_bytes, lower_bound })
+    }
+}
+
+/// The next multiple of [`ALIGN`].
+pub fn aligned(bytes: usize) -> usize {
+    bytes.next_multiple_of(ALIGN)
+}
