@@ -12,7 +12,7 @@ use pamc_passes::program::Program;
 
 use super::Failure;
 use super::directive::{self, Directive, Gradient, INDENT, Kind};
-use super::machine::MACHINES;
+use super::machine;
 
 /// A file under test.
 pub struct Check<'a> {
@@ -142,7 +142,8 @@ impl<'a> Check<'a> {
     fn after(&self, pass: &str) -> Result<Graph, String> {
         match pass {
             "lower" => self.lowered(),
-            _ => Ok(self.program()?.graph().clone()),
+            "expand" => Ok(self.program()?.graph().clone()),
+            _ => Ok(machine::simplified(&self.program()?, self.arith)?.graph().clone()),
         }
     }
 
@@ -191,9 +192,9 @@ impl<'a> Check<'a> {
         });
         let expected = parsed.collect::<Result<Vec<_>, _>>()?;
         let program = Program::new(graph, self.arith).map_err(said)?;
-        for machine in MACHINES {
-            let on = |e: String| format!("on {}: {e}", machine.name);
-            let got = (machine.run)(&program, inputs).map_err(on)?;
+        for (machine, got) in machine::everywhere(&program, self.arith, inputs) {
+            let on = |e: String| format!("on {machine}: {e}");
+            let got = got.map_err(on)?;
             for ((name, _), wanted) in outputs.iter().zip(&expected) {
                 let value = got.get(name).ok_or_else(|| on(format!("no output {name}")))?;
                 self.equal(value, wanted).map_err(|e| on(format!("output {name}: {e}")))?;

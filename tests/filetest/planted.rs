@@ -1,6 +1,11 @@
 //! The runner under test: it must find what is planted here, at the line where it is.
 
+use pamc_passes::arith::Arith;
+use pamc_passes::ir::Tensor;
+use pamc_passes::program::Program;
+
 use super::check::{Check, Report};
+use super::machine::everywhere;
 
 const SQUARE: &str = "\
 ; a file
@@ -86,4 +91,23 @@ fn a_wrong_graph_is_blessed_and_then_passes() {
     assert!(blessed.contains(";     graph @square(") && blessed.ends_with("1.0]\n"), "{blessed}");
     let twice = Check::new(&blessed.replace("pam.mul", "pam.div")).run();
     assert_eq!(twice.blessed.as_deref(), Some(blessed.as_str()));
+}
+
+#[test]
+fn every_machine_is_asked() {
+    let graph = pamc_passes::ir::parse(SQUARE, &Default::default()).expect("a graph");
+    let graph = pamc_passes::pass::lower(&graph, Arith::PAM).expect("lowered");
+    let program = Program::new(graph, Arith::PAM).expect("a program");
+    let x = Tensor::from_vec(&[3], vec![1.5f32, 3.0, -2.0]).expect("three");
+    let outcomes = everywhere(&program, Arith::PAM, &[("x".to_string(), x)].into());
+    let names: Vec<_> = outcomes.iter().map(|(name, _)| name.as_str()).collect();
+    let [plain, simplified] = ["", ", simplified"].map(|what| {
+        let one = |n| format!("compiled code{what}, {n} thread(s)");
+        [format!("the interpreter{what}"), one(1), one(2)]
+    });
+    assert_eq!(names, [plain, simplified].concat());
+    for (name, outcome) in &outcomes {
+        let y = outcome.as_ref().expect(name)["y"].to_vec::<f32>();
+        assert_eq!(y.as_deref(), Some(&[2.0, 8.0, 4.0][..]), "{name}");
+    }
 }
