@@ -1,5 +1,7 @@
 //! Compiled programs in this process.
 
+mod train;
+
 use std::alloc::{Layout as MemoryLayout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ffi::c_void;
 use std::mem::transmute;
@@ -13,6 +15,8 @@ use crate::Error;
 use crate::codegen::{Jit, Options, Target, compile};
 use crate::emit::{EmitOptions, Emitted, Layout, Slot, Stats, module_for_run};
 use crate::schedule::ALIGN;
+
+pub use train::{DataSet, TrainExecutable};
 
 /// A zeroed, aligned block of memory.
 pub struct Block {

@@ -11,11 +11,13 @@ mod pam;
 pub mod scalar;
 mod scan;
 mod step;
+mod train;
 mod types;
 
 pub use abi::{Layout, Slot};
 pub use builder::Builder;
 pub use module::{EmitOptions, Emitted, Stats, module_for_run, module_for_runs};
+pub use train::{TrainPrograms, module_for_train};
 pub use types::{Elem, Value, VecTy};
 
 /// Attributes of a function that no other module sees.
