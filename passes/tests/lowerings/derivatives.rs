@@ -1,7 +1,8 @@
 //! Derivatives through the lowerings: of elementwise rows, against differences of the real function.
 
 use pamc_passes::arith::Arith;
-use pamc_passes::grad::{GradSpec, differentiate};
+use pamc_passes::build::Cx;
+use pamc_passes::grad::{GradSpec, Slope, differentiate};
 use pamc_passes::interpret::{Values, run};
 use pamc_passes::ir::{Attrs, DType, Graph, InputKind, NodeId, Origin, Tensor};
 use pamc_passes::ops::{self, Kind, Op};
@@ -114,13 +115,15 @@ fn gradients_of_large_operands_are_numbers() {
 }
 
 /// Operands for a row's example graph: floats spread over its domain, labels, a random key.
-fn operands(op: &Op, graph: &Graph) -> Values {
+fn operands(op: &Op, graph: &Graph, seed: u64) -> Values {
     let (lo, hi) = op.bound.unwrap().domain;
     let feed = |(i, input): (usize, &pamc_passes::ir::Input)| {
-        let (ty, seed) = (graph.ty(input.node).clone(), i as u64 + 20);
+        let (ty, seed) = (graph.ty(input.node).clone(), i as u64 + seed);
         let value = match ty.dtype {
-            // A variance must be positive, and is as good as any other number elsewhere.
-            DType::F32 if input.name == "v" => Spread::new(seed, 0.5, 2.0).tensor(&ty.shape),
+            // Variances and class weights must be positive, which is as good as any elsewhere.
+            DType::F32 if ["v", "w"].contains(&&*input.name) => {
+                Spread::new(seed, 0.5, 2.0).tensor(&ty.shape)
+            }
             DType::F32 => Spread::new(seed, lo, hi).tensor(&ty.shape),
             DType::I64 => {
                 let labels = Spread::new(seed, 0.0, 1.0).labels(ty.len(), 3);
@@ -133,18 +136,18 @@ fn operands(op: &Op, graph: &Graph) -> Values {
     graph.inputs().iter().enumerate().map(feed).collect()
 }
 
-/// The example graph lowered to ordinary arithmetic with the loss Σ y · w, and its gradient for every
-/// float input as an output `d.<input>`.
-fn with_gradients(graph: &Graph) -> Program {
-    let mut lowered = lower(graph, Arith::Float).unwrap();
+/// The example graph lowered with the loss Σ y · w, and its gradient for every float input, by one kind
+/// of slope, as an output `d.<input>`.
+fn with_gradients(graph: &Graph, arith: Arith, slope: Slope) -> Program {
+    let mut lowered = lower(graph, arith).unwrap();
     let y = lowered.find_output("y").unwrap();
-    let weights = Spread::new(77, 0.5, 1.5).tensor(lowered.shape(y));
-    let mut add = |name: &str, inputs: &[NodeId], attrs: Attrs| {
-        lowered.add(ops::lookup(name).unwrap(), inputs, attrs, Origin::default()).unwrap()
-    };
-    let w = add("const", &[], Attrs::none().with("value", weights));
-    let weighted = add("f.mul", &[y, w], Attrs::none());
-    let loss = add("sum", &[weighted], Attrs::none());
+    let weights = Spread::new(77, -1.0, 1.0).tensor(lowered.shape(y));
+    let mut cx = Cx::new(&mut lowered, Origin::default(), arith);
+    let w = cx.constant(weights);
+    let weighted = cx.mul(y, w);
+    let axes: Vec<usize> = (0..cx.shape(weighted).len()).collect();
+    let loss = cx.sum(weighted, &axes, false);
+    cx.finish(()).unwrap();
     let floats: Vec<(String, NodeId)> = lowered
         .inputs()
         .iter()
@@ -152,14 +155,13 @@ fn with_gradients(graph: &Graph) -> Program {
         .map(|i| (i.name.clone(), i.node))
         .collect();
     let wrt: Vec<NodeId> = floats.iter().map(|f| f.1).collect();
-    let found =
-        differentiate(&mut lowered, Arith::Float, loss, &wrt, &GradSpec::default()).unwrap();
+    let found = differentiate(&mut lowered, arith, loss, &wrt, &GradSpec::all(slope)).unwrap();
     lowered.clear_outputs();
     lowered.output("loss", loss).unwrap();
     for ((name, _), g) in floats.iter().zip(&found.values) {
         lowered.output(format!("d.{name}"), *g).unwrap();
     }
-    Program::new(expand(&lowered).unwrap(), Arith::Float).unwrap()
+    Program::new(expand(&lowered).unwrap(), arith).unwrap()
 }
 
 /// Every real row, on its example graph: each element of each gradient against a central difference of
@@ -170,7 +172,8 @@ fn every_row_has_the_gradient_of_its_value() {
     let steps = ["one_hot", "ceil", "sign"];
     for op in ops::all().filter(|op| op.kind == Kind::Real && !steps.contains(&op.name)) {
         let graph = example(op);
-        let (program, values) = (with_gradients(&graph), operands(op, &graph));
+        let (program, values) =
+            (with_gradients(&graph, Arith::Float, Slope::Approx), operands(op, &graph, 20));
         let out = run(&program, &values).unwrap();
         let loss = |values: &Values| {
             f64::from(run(&program, values).unwrap()["loss"].to_vec::<f32>().unwrap()[0])
@@ -195,4 +198,38 @@ fn every_row_has_the_gradient_of_its_value() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Every row has both PAM derivatives, and on average over many points their direction is that of the
+/// ordinary one. (A norm divides by a root of a sum: its exact slopes jump the most.)
+#[test]
+fn both_pam_gradients_point_the_same_way() {
+    for op in ops::all().filter(|op| op.kind == Kind::Real) {
+        let graph = example(op);
+        let ordinary = with_gradients(&graph, Arith::Float, Slope::Approx);
+        for (slope, least) in [(Slope::Approx, 0.95), (Slope::Exact, 0.75)] {
+            let pam = with_gradients(&graph, Arith::PAM, slope);
+            let [mut cosines, mut counted, mut flat] = [0.0; 3];
+            for seed in 0..40 {
+                let values = operands(op, &graph, 1000 + 10 * seed);
+                let [got, want] = [&pam, &ordinary].map(|p| run(p, &values).unwrap());
+                let [mut dot, mut squares, mut real] = [0.0; 3];
+                for name in want.keys().filter(|n| n.starts_with("d.")) {
+                    for (g, w) in wide(&got[name]).into_iter().zip(wide(&want[name])) {
+                        assert!(g.is_finite(), "{} {slope}: {name} has {g} for {w}", op.name);
+                        (dot, squares, real) = (dot + g * w, squares + g * g, real + w * w);
+                    }
+                }
+                // Where the ordinary gradient all but vanishes it has no direction to follow.
+                if real < 1e-2 {
+                    flat += squares;
+                } else {
+                    cosines += dot / (squares * real).sqrt().max(f64::MIN_POSITIVE);
+                    counted += 1.0;
+                }
+            }
+            let alike = if counted == 0.0 { flat == 0.0 } else { cosines > least * counted };
+            assert!(alike, "{} {slope}: {cosines} of {counted}, {flat}", op.name);
+        }
+    }
 }
