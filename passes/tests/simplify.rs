@@ -152,5 +152,7 @@ fn pam_identities_fire_under_their_guards() {
     }";
     let graph = parse(text, &Dims::new()).unwrap();
     let (simple, report) = simplify(&graph).unwrap();
+    let guarded = simple.node(simple.find_output("guarded").unwrap());
+    assert_eq!(&*guarded.origin.trail.last().unwrap().name, "div-mul");
     insta::assert_snapshot!(format!("{simple}; {report}"));
 }

@@ -31,7 +31,7 @@ pub use range::Range;
 use crate::ir::{Attrs, Graph, GraphError, NodeId, Origin};
 use crate::ops::{self, Op};
 use crate::rules::{Refused, Rule};
-use saturate::{Outcome, Output};
+use saturate::{Better, Outcome, Output};
 use template::{Site, Template};
 
 /// Times the whole graph is rewritten at most: a result may make room for another.
@@ -146,10 +146,12 @@ impl Engine {
             let outcome = self.outcome(&site)?;
             let new = match &outcome.better {
                 None => emit.original(site.root)?,
-                Some(outputs) => {
+                Some(better) => {
                     changed = true;
-                    self.count(outputs);
-                    emit.rewritten(&site, outputs)?
+                    for rule in &better.rules {
+                        *self.applied.entry(rule.clone()).or_default() += 1;
+                    }
+                    emit.rewritten(&site, better)?
                 }
             };
             emit.map.insert(site.root, new);
@@ -181,12 +183,6 @@ impl Engine {
         let made = Arc::new(made);
         self.memo.insert(site.template.clone(), made.clone());
         Ok(made)
-    }
-
-    fn count(&mut self, outputs: &[Output]) {
-        let names: std::collections::BTreeSet<&String> =
-            outputs.iter().flat_map(|o| &o.rules).collect();
-        names.into_iter().for_each(|n| *self.applied.entry(n.clone()).or_default() += 1);
     }
 }
 
@@ -246,12 +242,21 @@ impl<'a> Emitter<'a> {
     }
 
     /// The better term of a site.
-    fn rewritten(&mut self, site: &Site, outputs: &[Output]) -> Result<NodeId, GraphError> {
-        let mut ids: Vec<Option<NodeId>> = Vec::with_capacity(outputs.len());
-        for output in outputs {
-            ids.push(self.output(site, output, outputs, &ids)?);
+    fn rewritten(&mut self, site: &Site, better: &Better) -> Result<NodeId, GraphError> {
+        let mut ids: Vec<Option<NodeId>> = Vec::with_capacity(better.outputs.len());
+        for output in &better.outputs {
+            ids.push(self.output(site, output, &better.outputs, &ids)?);
         }
-        Ok(ids.last().copied().flatten().unwrap_or(NodeId(0)))
+        let root = ids.last().copied().flatten().unwrap_or(NodeId(0));
+        let survivor = better.outputs.last().and_then(|o| o.same);
+        let whole = site.template.terms.len() - 1;
+        if survivor.is_some_and(|i| i != whole) {
+            // An operand takes the place of the root: it carries the rules that made it so.
+            let before = render(site, whole, 4);
+            let origin = self.new.node(root).origin.then("rule", better.rules.join(", "), before);
+            self.new.set_origin(root, origin);
+        }
+        Ok(root)
     }
 
     fn output(

@@ -30,11 +30,20 @@ pub struct Output {
     pub rules: Vec<String>,
 }
 
+/// A cheaper term.
+#[derive(Clone, Debug)]
+pub struct Better {
+    /// Its nodes, operands first, root last.
+    pub outputs: Vec<Output>,
+    /// All rules on the way to it.
+    pub rules: Vec<String>,
+}
+
 /// What became of a template.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The cheaper term, operands first, root last; `None` if the template is as cheap as any.
-    pub better: Option<Vec<Output>>,
+    /// The cheaper term; `None` if the template is as cheap as any.
+    pub better: Option<Better>,
     /// Why saturation stopped.
     pub stop: Stop,
 }
@@ -83,7 +92,7 @@ pub fn saturate(
 }
 
 /// The cheapest term of the root's class, if it is cheaper than the template.
-fn cheaper(egraph: &mut Terms, template: &Template, ids: &[Id]) -> Option<Vec<Output>> {
+fn cheaper(egraph: &mut Terms, template: &Template, ids: &[Id]) -> Option<Better> {
     let mut originals: HashMap<Id, usize> = HashMap::new();
     let mut preferred: HashMap<Id, Term> = HashMap::new();
     let mut before = 0;
@@ -107,7 +116,11 @@ fn cheaper(egraph: &mut Terms, template: &Template, ids: &[Id]) -> Option<Vec<Ou
     };
     build.visit(root, template.terms.len() - 1, &[])?;
     let after: u64 = build.out.iter().map(|(cost, _)| cost).sum();
-    (after < before).then(|| build.out.into_iter().map(|(_, output)| output).collect())
+    if after >= before {
+        return None;
+    }
+    let rules = build.rules(template.terms.len() - 1, root);
+    Some(Better { outputs: build.out.into_iter().map(|(_, output)| output).collect(), rules })
 }
 
 /// Collects the chosen terms of a class, operands first.

@@ -5,6 +5,7 @@
 //! lowering only. *Bit-exact* identities hold for every bit pattern their guards let through, and are
 //! the only ones used after it; [`Rule::bits`] refuses any other.
 
+mod example;
 mod guard;
 mod layout;
 mod pam;
@@ -138,7 +139,7 @@ impl Rule {
     /// If it is malformed, or with the counterexample found.
     pub fn real(spec: Spec) -> Result<Rule, Refused> {
         let mut rule = Rule::parse(spec)?;
-        rule.samples = sample::check_real(&rule)?;
+        rule.samples = example::check_real(&rule)?;
         Ok(rule)
     }
 
@@ -147,7 +148,7 @@ impl Rule {
     /// # Errors
     /// If the example does not fit the rule.
     pub fn example(&self) -> Result<(crate::ir::Graph, crate::ir::Graph), Refused> {
-        sample::graphs(self, self.spec.examples.first().copied().unwrap_or_default())
+        example::graphs(self, self.spec.examples.first().copied().unwrap_or_default())
     }
 
     /// The rule and its other forms: every product and sum on the left with its operands swapped,

@@ -92,3 +92,19 @@ fn malformed_and_vacuous_rules_are_refused() {
     let never = bits("never", "(neg ?a)", "?a").when(&[Is("?a", 1.0), Is("?a", 2.0)]);
     assert!(matches!(Rule::bits(never), Err(Refused::Unsampled { .. })));
 }
+
+/// A false rule that got past admission is caught by the analysis, and named by the explanation.
+#[test]
+fn a_contradiction_of_the_analysis_aborts_with_its_rules() {
+    let wrong = Rule::parse(bits("sign-lost", "(abs ?a)", "(neg ?a)")).unwrap();
+    let text = "graph @f(%b: bool[4]) -> f32[4] {
+        %x = cast %b {to = f32}
+        %one = const {value = f32[][1.0]}
+        %s = add %x, %one
+        %y = abs %s
+        return y = %y
+    }";
+    let graph = crate::ir::parse(text, &crate::ir::Dims::new()).unwrap();
+    let error = crate::egraph::Engine::new(&[wrong], false).run(&graph).unwrap_err().to_string();
+    assert!(error.contains("sign-lost") && error.contains("contradict"), "{error}");
+}
