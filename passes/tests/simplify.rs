@@ -1,12 +1,14 @@
 //! Simplification keeps every bit, works on each distinct layer once and saturates.
 
 use pamc_passes::arith::Arith;
+use pamc_passes::build::Cx;
 use pamc_passes::egraph::Stop;
 use pamc_passes::interpret::run;
-use pamc_passes::ir::{Dims, Graph, Tensor, parse};
+use pamc_passes::ir::{Dims, Graph, Origin, Tensor, parse};
 use pamc_passes::pass::{expand, lower, real_identities, simplify};
 use pamc_passes::program::{MulFree, Program};
 use pamc_passes::testing::{Random, random_program};
+use pamc_passes::train::{TrainSpec, build_step};
 
 fn check(seed: u64) {
     let (program, inputs) = random_program(seed);
@@ -105,6 +107,30 @@ fn depth_adds_no_saturations() {
     let (shallow, deep) = (saturations(6), saturations(24));
     assert!(shallow.0 > 0 && shallow.1 > 0);
     assert_eq!(shallow, deep, "6 layers against 24");
+}
+
+/// Saturations for the whole training step: forward, backward, clipping, AdamW for every parameter.
+fn training_saturations(layers: usize) -> usize {
+    let (graph, _) = real_identities(&network(layers)).unwrap();
+    let mut lowered = lower(&graph, Arith::PAM).unwrap();
+    let y = lowered.find_output("y").unwrap();
+    let mut cx = Cx::new(&mut lowered, Origin::new("loss"), Arith::PAM);
+    let square = cx.mul(y, y);
+    let loss = cx.mean(square, &[0, 1], false);
+    let loss = cx.finish(loss).unwrap();
+    lowered.clear_outputs();
+    lowered.output("loss", loss).unwrap();
+    let spec = TrainSpec { clip_norm: Some(1.0), ..TrainSpec::default() };
+    let step = build_step(&lowered, "loss", &[], &spec, Arith::PAM).unwrap().step;
+    let (_, report) = simplify(&expand(&step).unwrap()).unwrap();
+    assert!(report.stops.iter().all(|s| *s == Stop::Saturated), "{:?}", report.stops);
+    report.saturations
+}
+
+#[test]
+fn depth_hardly_adds_saturations_to_a_training_step() {
+    let (shallow, deep) = (training_saturations(6), training_saturations(24));
+    assert!(shallow > 10 && deep < 2 * shallow, "6 layers take {shallow}, 24 take {deep}");
 }
 
 #[test]

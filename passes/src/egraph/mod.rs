@@ -1,7 +1,7 @@
 //! The e-graph engine: graph in, cheaper equal graph out. Nothing outside this module sees an
 //! e-graph.
 //!
-//! A graph is cut into templates, small terms over typed leaves (see [`template`]). Each distinct
+//! A graph is cut into templates, small terms over typed leaves. Each distinct
 //! template is saturated once and the result applied wherever it occurs, so the work grows with the
 //! number of different layers, not with depth. Rules ask their guards of an analysis that knows types,
 //! constants and ranges. The cheapest term is extracted greedily over the DAG, never a dearer one than
@@ -165,7 +165,7 @@ impl Engine {
             return Ok(known.clone());
         }
         let made = match site.template.terms.last().map(|t| t.kind) {
-            Some(Kind::Op(_)) => {
+            Some(Kind::Op(op)) if !template::is_opaque(op) => {
                 let made = saturate::saturate(&site.template, &self.rules)?;
                 tracing::debug!(
                     terms = site.template.terms.len(),

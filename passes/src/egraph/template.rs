@@ -8,7 +8,7 @@ use super::analysis::{Facts, ValueFacts};
 use super::language::{Kind, Term};
 use super::range::Range;
 use crate::ir::{DType, Graph, NodeId, TensorType};
-use crate::ops::Prim;
+use crate::ops::{Op, Prim};
 
 /// Nodes of a template.
 const LARGEST: usize = 64;
@@ -74,9 +74,14 @@ fn is_barrier(graph: &Graph, id: NodeId) -> bool {
         }
         None => matches!(
             node.op.name,
-            "matmul" | "conv" | "max_pool" | "average_pool" | "dropout" | "embedding"
+            "matmul" | "conv" | "conv_transpose" | "max_pool" | "avg_pool" | "dropout"
         ),
     }
+}
+
+/// Ops that no rule speaks of and whose attributes differ from layer to layer (random streams).
+pub fn is_opaque(op: &Op) -> bool {
+    matches!(op.prim(), Some(Prim::RandomBits | Prim::Iota)) || op.name == "dropout"
 }
 
 /// Long sums of terms (gradient norms, residual streams) are cut at every addition, so that what

@@ -245,7 +245,8 @@ fn variables(ast: &PatternAst<Term>) -> Vec<egg::Var> {
         ENodeOrVar::ENode(_) => None,
     };
     let mut out: Vec<_> = ast.as_ref().iter().filter_map(of).collect();
-    out.sort();
+    // By name: variables order themselves by when they were first seen, which is not reproducible.
+    out.sort_by_key(ToString::to_string);
     out.dedup();
     out
 }
