@@ -1,7 +1,8 @@
 //! Reverse-mode differentiation of lowered graphs, by the rules that the op table names.
 //!
-//! It runs after lowering, on primitives and composites: what is differentiated is what is computed,
-//! by the slope of its segments or by the real derivative in PAM arithmetic, as [`GradSpec`] says.
+//! It runs after lowering, on primitives and composites: what is differentiated is what is
+//! computed, by the slope of its segments or by the real derivative in PAM arithmetic, as
+//! [`GradSpec`] says.
 
 mod spec;
 
@@ -45,9 +46,9 @@ pub struct Gradients {
 
 /// Append the gradients of a scalar `loss` for the values `wrt`.
 ///
-/// Gradients of a value with several uses are added from the last use to the first. Only nodes between
-/// `wrt` and `loss` are visited; values that are not f32 are constants. New nodes have the origin of
-/// the node they are the derivative of, in [`Region::Backward`].
+/// Gradients of a value with several uses are added from the last use to the first. Only nodes
+/// between `wrt` and `loss` are visited; values that are not f32 are constants. New nodes have the
+/// origin of the node they are the derivative of, in [`Region::Backward`].
 ///
 /// # Errors
 /// If the loss is no f32 scalar, a key of the specification addresses nothing, or operations on the

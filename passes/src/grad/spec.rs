@@ -67,9 +67,9 @@ pub enum SpecError {
 /// `approx,loss=exact,matmul.b=exact,blocks.0.attn=exact`.
 ///
 /// A key is the part `loss`; an operation kind (the real operation, such as `softmax`, or the
-/// primitive without its prefix, such as `div`); an operand of one, `kind.operand`, by the names that
-/// `pamc ops` prints; or a layer path with everything below it. Ordinary arithmetic knows no segments
-/// and takes no notice.
+/// primitive without its prefix, such as `div`); an operand of one, `kind.operand`, by the names
+/// that `pamc ops` prints; or a layer path with everything below it. Ordinary arithmetic knows no
+/// segments and takes no notice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GradSpec {
     default: Slope,

@@ -1,8 +1,8 @@
-//! Training steps: from a lowered graph with a loss to graphs that also hold the gradients, clipping,
-//! schedule and parameter update, all in the program's arithmetic.
+//! Training steps: from a lowered graph with a loss to graphs that also hold the gradients,
+//! clipping, schedule and parameter update, all in the program's arithmetic.
 //!
-//! A step reads Data, Param and State inputs. For every parameter and state that it changes it has an
-//! output of the input's name; its other outputs are metrics, scalars, the loss first.
+//! A step reads Data, Param and State inputs. For every parameter and state that it changes it has
+//! an output of the input's name; its other outputs are metrics, scalars, the loss first.
 
 mod optimizer;
 mod schedule;
@@ -55,12 +55,12 @@ pub enum TrainError {
 /// The graphs of a training step.
 #[derive(Clone, Debug)]
 pub struct TrainGraphs {
-    /// One update. Without accumulation it holds forward, backward and update; with it, it reads the
-    /// sums of `micro`, updates, and sets the sums back to zero.
+    /// One update. Without accumulation it holds forward, backward and update; with it, it reads
+    /// the sums of `micro`, updates, and sets the sums back to zero.
     pub step: Graph,
     /// With accumulation: forward and backward of one micro-batch, to be run `accumulate` times
-    /// before each `step`. It adds gradients and metrics to the states `acc.<name>` and has no metrics
-    /// of its own.
+    /// before each `step`. It adds gradients and metrics to the states `acc.<name>` and has no
+    /// metrics of its own.
     pub micro: Option<Graph>,
     /// Values at the start of the State inputs that were added.
     pub initial: Vec<(String, Tensor)>,
@@ -72,10 +72,10 @@ pub struct TrainGraphs {
 
 /// Build the training step of a lowered graph.
 ///
-/// `params` names the parameters to train, all if it is empty. Outputs of the graph that have the name
-/// of a State input are that state's update and stay; other scalar f32 outputs become metrics; the
-/// rest (logits) is left out. A State input `rng` (i32\[2\]: seed, counter) counts up if nothing else
-/// updates it.
+/// `params` names the parameters to train, all if it is empty. Outputs of the graph that have the
+/// name of a State input are that state's update and stay; other scalar f32 outputs become metrics;
+/// the rest (logits) is left out. A State input `rng` (i32\[2\]: seed, counter) counts up if
+/// nothing else updates it.
 ///
 /// # Errors
 /// If loss or parameters are not there, the numbers make no sense or the loss cannot be
@@ -188,8 +188,8 @@ fn wanted(graph: &Graph, params: &[String]) -> Result<Vec<(String, NodeId)>, Tra
 type Named = Vec<(String, NodeId)>;
 type Initial = Vec<(String, Tensor)>;
 
-/// Metrics (the loss first, under its name) and state updates among the outputs of a graph, which has
-/// none afterwards.
+/// Metrics (the loss first, under its name) and state updates among the outputs of a graph, which
+/// has none afterwards.
 fn sort_outputs(
     graph: &mut Graph,
     loss: &str,

@@ -1,8 +1,8 @@
 //! Learning rates as functions of the step counter, without a product of two numbers of the run.
 //!
-//! A line in the step is exact up to rounding: the step's bits select from a constant's multiples by
-//! powers of two. The cosine is a table with PAM interpolation between its entries; only the inverse
-//! square root has PAM's own error.
+//! A line in the step is exact up to rounding: the step's bits select from a constant's multiples
+//! by powers of two. The cosine is a table with PAM interpolation between its entries; only the
+//! inverse square root has PAM's own error.
 
 use std::f64::consts::PI;
 use std::str::FromStr;

@@ -134,8 +134,8 @@ fn apply(cx: &mut Cx<'_>, inputs: &[NodeId], steps: &[(usize, usize, usize)]) ->
 #[test]
 fn random_compositions() {
     let mut counted = 0;
-    // Where an inner function has a kink, two kinks may cancel in the value but not in the product of
-    // slopes: odd mantissas keep the samples off the kinks.
+    // Where an inner function has a kink, two kinks may cancel in the value but not in the product
+    // of slopes: odd mantissas keep the samples off the kinks.
     let odd = |x: f32| f32::from_bits(x.to_bits() | 1 << 17);
     for seed in 0..200 {
         let mut rng = Rng(1000 + seed);

@@ -1,4 +1,5 @@
-//! Derivatives through the lowerings: of elementwise rows, against differences of the real function.
+//! Derivatives through the lowerings: of elementwise rows, against differences of the real
+//! function.
 
 use pamc_passes::arith::Arith;
 use pamc_passes::build::Cx;
@@ -136,8 +137,8 @@ fn operands(op: &Op, graph: &Graph, seed: u64) -> Values {
     graph.inputs().iter().enumerate().map(feed).collect()
 }
 
-/// The example graph lowered with the loss Σ y · w, and its gradient for every float input, by one kind
-/// of slope, as an output `d.<input>`.
+/// The example graph lowered with the loss Σ y · w, and its gradient for every float input, by one
+/// kind of slope, as an output `d.<input>`.
 fn with_gradients(graph: &Graph, arith: Arith, slope: Slope) -> Program {
     let mut lowered = lower(graph, arith).unwrap();
     let y = lowered.find_output("y").unwrap();
@@ -164,8 +165,8 @@ fn with_gradients(graph: &Graph, arith: Arith, slope: Slope) -> Program {
     Program::new(expand(&lowered).unwrap(), arith).unwrap()
 }
 
-/// Every real row, on its example graph: each element of each gradient against a central difference of
-/// the interpreted loss.
+/// Every real row, on its example graph: each element of each gradient against a central difference
+/// of the interpreted loss.
 #[test]
 fn every_row_has_the_gradient_of_its_value() {
     let mut wrong = Vec::new();
@@ -200,8 +201,8 @@ fn every_row_has_the_gradient_of_its_value() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Every row has both PAM derivatives, and on average over many points their direction is that of the
-/// ordinary one. (A norm divides by a root of a sum: its exact slopes jump the most.)
+/// Every row has both PAM derivatives, and on average over many points their direction is that of
+/// the ordinary one. (A norm divides by a root of a sum: its exact slopes jump the most.)
 #[test]
 fn both_pam_gradients_point_the_same_way() {
     for op in ops::all().filter(|op| op.kind == Kind::Real) {
