@@ -30,7 +30,7 @@ enum Mode {
     Rows,
     /// The last outer one; reductions keep one vector for each of their 16 lanes.
     Columns,
-    /// None.
+    /// None, and there are no reductions.
     Scalar,
 }
 
@@ -128,17 +128,7 @@ impl<'a> Emitter<'a> {
         if nest.inner.len() == 1 && across > strides(last).count() {
             return Mode::Columns;
         }
-        let whole = nest.inner.len() == 1 || nest.inner[nest.inner.len() - 1] % LANES == 0;
-        if whole || !self.ordered_sums() { Mode::Rows } else { Mode::Scalar }
-    }
-
-    /// True if some reduction depends on the order of its terms.
-    fn ordered_sums(&self) -> bool {
-        use crate::schedule::nest::Join;
-        self.nest
-            .exprs
-            .iter()
-            .any(|e| matches!(e.kind, Kind::Reduce(Join::Sum, _)) && e.dtype == DType::F32)
+        Mode::Rows
     }
 
     /// The dimension that lanes lie along.

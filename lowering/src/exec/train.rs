@@ -109,15 +109,13 @@ impl TrainExecutable {
         if data.layout != self.layout {
             return Err(fail("goes with data of another program".into()));
         }
-        if each == 0 || order.len() % each != 0 {
+        if each == 0 || !order.len().is_multiple_of(each) {
             let message = format!("has {} indices, not a multiple of {each}", order.len());
             return Err(fail(message));
         }
         let inside = |i: i64| usize::try_from(i).is_ok_and(|i| i < data.samples);
-        if let Some(bad) = order.iter().find(|i| !inside(**i)) {
-            if !data.arrays.is_empty() {
-                return Err(fail(format!("has index {bad} of {} samples", data.samples)));
-            }
+        if let Some(bad) = order.iter().find(|i| !data.arrays.is_empty() && !inside(**i)) {
+            return Err(fail(format!("has index {bad} of {} samples", data.samples)));
         }
         let steps = order.len() / each;
         let width = self.layout.metrics.len();

@@ -5,7 +5,7 @@ use pamc_passes::ops::Prim;
 
 use super::super::scalar;
 use super::super::types::{Elem, Value, VecTy};
-use super::{Emitter, INDEX, LANES, Mode, memref};
+use super::{Emitter, INDEX, LANES, Mode};
 use crate::schedule::nest::{Join, Kind};
 
 /// A reduction in progress.
@@ -60,7 +60,7 @@ impl Emitter<'_> {
         match self.mode {
             Mode::Rows => self.rows(&list, stores),
             Mode::Columns => self.down(&list, stores),
-            Mode::Scalar => self.one_by_one(&list, stores),
+            Mode::Scalar => self.one_by_one(self.nest.outer.len(), stores),
         }
         self.point.clear();
     }
@@ -101,13 +101,29 @@ impl Emitter<'_> {
     fn rows(&mut self, list: &[Reduction], stores: &[usize]) {
         let start = list.iter().map(|r| self.splat(r, r.start(), Some(LANES))).collect();
         let sums = self.rows_from(self.nest.outer.len(), list, stores, start);
+        // Each pass over the last dimension has turned the lanes by its extent.
+        let turned = match self.nest.inner.len() {
+            1 => 0,
+            _ => self.nest.inner.iter().fold(1, |n, d| n * (d % LANES) % LANES),
+        };
         for (r, sum) in list.iter().zip(sums) {
+            let sum = self.turn(sum, LANES - turned);
             let total = self.fold_lanes(r.join, sum);
             self.row.insert(r.expr, total);
         }
     }
 
-    /// The inner dimensions from `d` on.
+    /// Lane `l` becomes what lane `l + by` was.
+    fn turn(&mut self, sum: Value, by: usize) -> Value {
+        if by.is_multiple_of(LANES) {
+            return sum;
+        }
+        let order: Vec<String> = (0..LANES).map(|l| ((l + by) % LANES).to_string()).collect();
+        let (order, ty) = (order.join(", "), sum.ty);
+        self.b.define(ty, format_args!("vector.shuffle {sum}, {sum} [{order}] : {ty}, {ty}"))
+    }
+
+    /// The inner dimensions from `d` on; the element that comes next belongs to lane 0.
     fn rows_from(
         &mut self,
         d: usize,
@@ -146,7 +162,11 @@ impl Emitter<'_> {
             sums = self.vector(list, stores, sums);
             self.lanes = LANES;
         }
-        sums
+        if self.nest.inner.len() == 1 {
+            return sums;
+        }
+        // The next element belongs to the lane after this pass's last: bring that lane to the front.
+        sums.into_iter().map(|sum| self.turn(sum, extent - main)).collect()
     }
 
     /// One vector's worth of a loop body.
@@ -261,63 +281,16 @@ impl Emitter<'_> {
         sums
     }
 
-    /// No vectors: partial results of the 16 lanes in memory.
-    fn one_by_one(&mut self, list: &[Reduction], stores: &[usize]) {
-        if list.is_empty() {
-            return self.scalars(self.nest.outer.len(), &[], &[], stores);
-        }
-        let mut memory = Vec::new();
-        for r in list {
-            let name = self.b.fresh(INDEX);
-            let ty = memref(r.dtype, LANES);
-            self.b.line(format_args!("{name} = memref.alloca() : {ty}"));
-            let start = self.splat(r, r.start(), Some(LANES));
-            let zero = self.b.int(INDEX, 0);
-            self.b.line(format_args!("vector.store {start}, {name}[{zero}] : {ty}, {}", start.ty));
-            memory.push(name);
-        }
-        self.scalars(self.nest.outer.len(), list, &memory, stores);
-        for (r, name) in list.iter().zip(memory) {
-            let ty = VecTy::vector(Elem::from(r.dtype), LANES);
-            let (zero, buffer) = (self.b.int(INDEX, 0), memref(r.dtype, LANES));
-            let sum =
-                self.b.define(ty, format_args!("vector.load {name}[{zero}] : {buffer}, {ty}"));
-            let total = self.fold_lanes(r.join, sum);
-            self.row.insert(r.expr, total);
-        }
-    }
-
-    fn scalars(&mut self, d: usize, list: &[Reduction], memory: &[Value], stores: &[usize]) {
+    /// Stores without vectors, from dimension `d` on.
+    fn one_by_one(&mut self, d: usize, stores: &[usize]) {
         let outer = self.nest.outer.len();
         if d == outer + self.nest.inner.len() {
-            return self.element(list, memory, stores);
+            return stores.iter().for_each(|&s| self.store(s));
         }
         let extent = self.nest.inner[d - outer];
         self.for_loop(extent, 1, |e, iv| {
             e.at[d] = Some(iv);
-            e.scalars(d + 1, list, memory, stores);
+            e.one_by_one(d + 1, stores);
         });
-    }
-
-    fn element(&mut self, list: &[Reduction], memory: &[Value], stores: &[usize]) {
-        let outer = self.nest.outer.len();
-        let inner = self.nest.inner.clone();
-        let mut count = self.b.int(INDEX, 0);
-        for (i, &extent) in inner.iter().enumerate() {
-            let Some(at) = self.at[outer + i] else { continue };
-            count = self.scaled(count, extent as i64);
-            count = self.b.binary("arith.addi", count, at);
-        }
-        let mask = self.b.int(INDEX, LANES as i64 - 1);
-        let lane = self.b.binary("arith.andi", count, mask);
-        for (r, name) in list.iter().zip(memory) {
-            let value = self.value(r.operand);
-            let buffer = memref(r.dtype, LANES);
-            let sum =
-                self.b.define(value.ty, format_args!("memref.load {name}[{lane}] : {buffer}"));
-            let sum = self.combine(r.join, sum, value);
-            self.b.line(format_args!("memref.store {sum}, {name}[{lane}] : {buffer}"));
-        }
-        stores.iter().for_each(|&s| self.store(s));
     }
 }
