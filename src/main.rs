@@ -1,3 +1,7 @@
 //! The `pamc` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pamc::cli::main()
+}

@@ -7,6 +7,7 @@ pub mod egraph;
 pub mod grad;
 pub mod interpret;
 pub mod ir;
+pub mod manager;
 pub mod ops;
 pub mod pass;
 pub mod program;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use pamc_passes::ir::Extent;
 use prost::Message;
 
 use super::checkpoint::NamedTensor;
@@ -105,6 +106,14 @@ impl Model {
     /// [`OnnxError::Graph`] if an input is no tensor.
     pub fn symbolic_dims(&self) -> Result<Vec<UnboundDim>, OnnxError> {
         import::symbolic_dims(self)
+    }
+
+    /// The extents of the data inputs, which are not initializers.
+    ///
+    /// # Errors
+    /// [`OnnxError::Graph`] if an input is no tensor.
+    pub fn data_extents(&self) -> Result<Vec<(String, Vec<Extent>)>, OnnxError> {
+        import::data_extents(self)
     }
 
     /// Makes the values of these names the outputs and drops inputs that nothing needs then.

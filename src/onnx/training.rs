@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use pamc_passes::ir::Tensor;
+use pamc_passes::ir::{Extent, Tensor};
 
 use super::checkpoint::{Checkpoint, NamedTensor};
 use super::error::OnnxError;
-use super::import::{self, Dim, ImportOptions, Imported, Parameters, Regions, dims_of};
+use super::import::{self, ImportOptions, Imported, Parameters, Regions, dims_of};
 use super::model::Model;
 use super::optimizer::OptimizerSpec;
 
@@ -128,6 +128,17 @@ impl OnnxTrainingSet {
         inputs.filter(|name| !parameter(name)).collect()
     }
 
+    /// The extents of the data inputs of the model and its loss.
+    ///
+    /// # Errors
+    /// [`OnnxError::Graph`] if an input is no tensor.
+    pub fn data_extents(&self) -> Result<Vec<(String, Vec<Extent>)>, OnnxError> {
+        let data = self.data_inputs();
+        let mut all = self.eval.data_extents()?;
+        all.retain(|(name, _)| data.contains(name));
+        Ok(all)
+    }
+
     /// Builds the graphs. Symbolic dimensions need sizes in `dims`, except those that follow: the
     /// model's output shape is known once its inputs' are, and labels may be counted by it.
     ///
@@ -226,7 +237,7 @@ fn implied_dims(
         let Some(node) = imported.graph.find_output(&output.name) else { continue };
         let Ok((_, declared)) = dims_of(output) else { continue };
         for (dim, &size) in declared.into_iter().zip(imported.graph.shape(node)) {
-            if let Dim::Named(name) = dim
+            if let Extent::Symbol(name) = dim
                 && !known.contains_key(&name)
             {
                 found.insert(name, size);

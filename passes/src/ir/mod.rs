@@ -8,6 +8,8 @@ mod verify;
 
 pub use graph::{Graph, GraphError, Input, InputKind, Node, NodeId, Origin, Region, Step};
 pub use tensor::{Array, Element, Tensor};
-pub use text::{Dims, TextError, parse, parse_value, print_tensor, print_term};
+pub use text::{
+    Declared, Dims, Extent, TextError, parse, parse_inputs, parse_value, print_tensor, print_term,
+};
 pub use types::{Attr, Attrs, DType, TensorType};
 pub use verify::{VerifyError, verify};

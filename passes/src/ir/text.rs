@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-pub use parser::{parse, parse_value};
+pub use parser::{Declared, Extent, parse, parse_inputs, parse_value};
 pub use printer::{print_tensor, print_term};
 
 /// Sizes of symbolic dimensions by name.

@@ -70,7 +70,11 @@ pub struct TrainGraphs {
     pub independent: Vec<String>,
 }
 
-/// Build the training step of a lowered graph.
+/// Start of the names of outputs that are gradients.
+const GRADIENT: &str = "grad.";
+
+/// Build the training step of a lowered graph. A graph with an output `grad.<parameter>` for each
+/// trained parameter brings its own gradients; for others they are derived from the loss.
 ///
 /// `params` names the parameters to train, all if it is empty. Outputs of the graph that have the
 /// name of a State input are that state's update and stay; other scalar f32 outputs become metrics;
@@ -152,22 +156,47 @@ impl Forward {
             .ok_or_else(|| TrainError::NoLoss { loss: loss.into(), known: known() })?;
         let wanted = wanted(source, params)?;
         let mut graph = source.clone();
-        let nodes: Vec<NodeId> = wanted.iter().map(|(_, p)| *p).collect();
-        let made = differentiate(&mut graph, arith, value, &nodes, &spec.grad)?;
-        let (mut trained, mut independent) = (Vec::new(), Vec::new());
-        for ((name, p), g) in wanted.into_iter().zip(made.values) {
-            if made.independent.contains(&p) {
-                independent.push(name);
-            } else {
-                trained.push(Trained { name, p, g });
-            }
-        }
+        let (trained, independent) = match brought(source, &wanted) {
+            Some(trained) => (trained, Vec::new()),
+            None => derive(&mut graph, value, wanted, spec, arith)?,
+        };
         if trained.is_empty() {
             return Err(TrainError::NothingToTrain(loss.into()));
         }
         let (metrics, updates) = sort_outputs(&mut graph, loss, value)?;
         Ok(Forward { graph, trained, metrics, updates, independent })
     }
+}
+
+/// Gradients that the graph brings as outputs `grad.<parameter>`, if it has them all.
+fn brought(graph: &Graph, wanted: &[(String, NodeId)]) -> Option<Vec<Trained>> {
+    let gradient = |(name, p): &(String, NodeId)| {
+        let g = graph.find_output(&format!("{GRADIENT}{name}"))?;
+        let fits = graph.ty(g) == graph.ty(*p);
+        fits.then(|| Trained { name: name.clone(), p: *p, g })
+    };
+    wanted.iter().map(gradient).collect()
+}
+
+/// Differentiate; also names the parameters that the loss does not depend on.
+fn derive(
+    graph: &mut Graph,
+    loss: NodeId,
+    wanted: Vec<(String, NodeId)>,
+    spec: &TrainSpec,
+    arith: Arith,
+) -> Result<(Vec<Trained>, Vec<String>), TrainError> {
+    let nodes: Vec<NodeId> = wanted.iter().map(|(_, p)| *p).collect();
+    let made = differentiate(graph, arith, loss, &nodes, &spec.grad)?;
+    let (mut trained, mut independent) = (Vec::new(), Vec::new());
+    for ((name, p), g) in wanted.into_iter().zip(made.values) {
+        if made.independent.contains(&p) {
+            independent.push(name);
+        } else {
+            trained.push(Trained { name, p, g });
+        }
+    }
+    Ok((trained, independent))
 }
 
 fn wanted(graph: &Graph, params: &[String]) -> Result<Vec<(String, NodeId)>, TrainError> {
@@ -206,7 +235,11 @@ fn sort_outputs(
         let ty = graph.ty(value);
         if is_state(graph, &name) {
             updates.push((name, value));
-        } else if name != loss && ty.dtype == DType::F32 && ty.len() == 1 {
+        } else if name != loss
+            && !name.starts_with(GRADIENT)
+            && ty.dtype == DType::F32
+            && ty.len() == 1
+        {
             metrics.push((name, value));
         }
     }

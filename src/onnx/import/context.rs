@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pamc_passes::ir::{DType, Graph, InputKind, Origin, Region, TensorType};
+use pamc_passes::ir::{DType, Extent, Graph, InputKind, Origin, Region, TensorType};
 
 use super::interface::{
-    Dim, Statistics, ancestors, inputs, named_dims, tensor_type, updates_statistics,
+    Statistics, ancestors, inputs, named_dims, tensor_type, updates_statistics,
 };
 use super::ops::{Row, find};
 use super::site::{self, Operands, Site};
@@ -189,9 +189,9 @@ impl<'a> Walk<'a> {
                 dims: unbound,
             });
         }
-        let size = |dim: Dim| match dim {
-            Dim::Size(n) => n,
-            Dim::Named(name) => self.options.dims.get(&name).copied().unwrap_or_default(),
+        let size = |dim: Extent| match dim {
+            Extent::Size(n) => n,
+            Extent::Symbol(name) => self.options.dims.get(&name).copied().unwrap_or_default(),
         };
         let mut types = Vec::with_capacity(inputs.len());
         for input in inputs {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use pamc_passes::ir::Extent;
+
 use crate::onnx::Model;
 use crate::onnx::error::{OnnxError, UnboundDim};
 use crate::onnx::proto::{DimValue, GraphProto, NodeProto, TypeValue, ValueInfoProto};
@@ -73,7 +75,7 @@ pub(super) fn inputs(model: &Model) -> Vec<&ValueInfoProto> {
 pub(super) fn tensor_type(
     model: &Model,
     input: &ValueInfoProto,
-) -> Result<(i32, Vec<Dim>), OnnxError> {
+) -> Result<(i32, Vec<Extent>), OnnxError> {
     dims_of(input).map_err(|why| OnnxError::Graph {
         file: model.file().to_owned(),
         reason: format!("`{}` {why}", input.name),
@@ -87,7 +89,7 @@ pub(super) fn named_dims(
     let mut found: Vec<UnboundDim> = Vec::new();
     for input in inputs {
         for dim in tensor_type(model, input)?.1 {
-            if let Dim::Named(dim) = dim
+            if let Extent::Symbol(dim) = dim
                 && found.iter().all(|u| u.dim != dim)
             {
                 found.push(UnboundDim { dim, input: input.name.clone() });
@@ -102,15 +104,17 @@ pub(in crate::onnx) fn symbolic_dims(model: &Model) -> Result<Vec<UnboundDim>, O
     named_dims(model, &inputs(model))
 }
 
-/// A dimension of the interface.
-pub(in crate::onnx) enum Dim {
-    Size(usize),
-    Named(String),
+/// Name and extents of each input that no initializer gives a value.
+pub(in crate::onnx) fn data_extents(
+    model: &Model,
+) -> Result<Vec<(String, Vec<Extent>)>, OnnxError> {
+    let extents = |i: &&ValueInfoProto| Ok((i.name.clone(), tensor_type(model, i)?.1));
+    inputs(model).iter().map(extents).collect()
 }
 
 /// Element type code and dimensions of a tensor input; unnamed unknown ones are called
 /// `input:axis`.
-pub(in crate::onnx) fn dims_of(input: &ValueInfoProto) -> Result<(i32, Vec<Dim>), String> {
+pub(in crate::onnx) fn dims_of(input: &ValueInfoProto) -> Result<(i32, Vec<Extent>), String> {
     let ty = input.r#type.as_ref().and_then(|t| t.value.as_ref());
     let Some(TypeValue::Tensor(ty)) = ty else { return Err("is not a tensor".to_owned()) };
     let Some(shape) = &ty.shape else { return Err("has no shape".to_owned()) };
@@ -118,10 +122,10 @@ pub(in crate::onnx) fn dims_of(input: &ValueInfoProto) -> Result<(i32, Vec<Dim>)
     for (axis, dim) in shape.dim.iter().enumerate() {
         dims.push(match &dim.value {
             Some(DimValue::Size(n)) => {
-                Dim::Size(usize::try_from(*n).map_err(|_| format!("has a dimension {n}"))?)
+                Extent::Size(usize::try_from(*n).map_err(|_| format!("has a dimension {n}"))?)
             }
-            Some(DimValue::Param(name)) if !name.is_empty() => Dim::Named(name.clone()),
-            _ => Dim::Named(format!("{}:{axis}", input.name)),
+            Some(DimValue::Param(name)) if !name.is_empty() => Extent::Symbol(name.clone()),
+            _ => Extent::Symbol(format!("{}:{axis}", input.name)),
         });
     }
     Ok((ty.elem_type, dims))

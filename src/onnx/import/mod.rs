@@ -17,7 +17,9 @@ use std::collections::HashMap;
 use pamc_passes::ir::{Graph, Tensor};
 
 pub(super) use context::import;
-pub(super) use interface::{Dim, dims_of, needed_names, symbolic_dims, updated_statistics};
+pub(super) use interface::{
+    data_extents, dims_of, needed_names, symbolic_dims, updated_statistics,
+};
 pub use ops::{OpSupport, supported_ops};
 
 use super::checkpoint::NamedTensor;

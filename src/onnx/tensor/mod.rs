@@ -54,6 +54,12 @@ pub struct Converted {
     pub from: &'static str,
 }
 
+impl std::fmt::Display for Converted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "'{}' was {} and is converted", self.tensor, self.from)
+    }
+}
+
 /// A decoded tensor and, if its element type was rounded, from which one.
 pub(crate) struct Decoded {
     pub tensor: Tensor,

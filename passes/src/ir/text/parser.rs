@@ -38,6 +38,44 @@ pub fn parse_value(ty: &TensorType, text: &str) -> Result<Tensor, TextError> {
     p.tensor_of(ty, &words)
 }
 
+/// An extent as written: a size or a symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// A number.
+    Size(usize),
+    /// A name to be bound.
+    Symbol(String),
+}
+
+/// An input as its head declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Name.
+    pub name: String,
+    /// Who feeds it.
+    pub kind: InputKind,
+    /// Element type.
+    pub dtype: DType,
+    /// Extents, symbols unbound.
+    pub extents: Vec<Extent>,
+}
+
+/// Parse only the inputs that the head of a graph declares.
+///
+/// # Errors
+/// With line and column.
+pub fn parse_inputs(text: &str) -> Result<Vec<Declared>, TextError> {
+    let dims = Dims::new();
+    let mut p = Parser::new(text, &dims)?;
+    p.head()?;
+    let mut out = Vec::new();
+    p.separated(")", |p| {
+        out.push(p.declared()?);
+        Ok(())
+    })?;
+    Ok(out)
+}
+
 struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Spanned>,
@@ -135,14 +173,20 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn graph(&mut self) -> Parsed<Graph> {
+    /// `graph @name(`
+    fn head(&mut self) -> Parsed<String> {
         if !self.eat_word("graph") {
             self.next();
             return self.error("expected 'graph'");
         }
         self.expect("@")?;
-        let mut graph = Graph::new(self.name("the name of the graph")?);
+        let name = self.name("the name of the graph")?;
         self.expect("(")?;
+        Ok(name)
+    }
+
+    fn graph(&mut self) -> Parsed<Graph> {
+        let mut graph = Graph::new(self.head()?);
         self.separated(")", |p| p.parameter(&mut graph))?;
         self.expect("->")?;
         let mut results = vec![self.ty()?];
@@ -168,6 +212,15 @@ impl<'a> Parser<'a> {
     }
 
     fn parameter(&mut self, graph: &mut Graph) -> Parsed<()> {
+        let Declared { name, kind, dtype, extents } = self.declared()?;
+        let shape = self.bind(extents);
+        match graph.input(name.clone(), TensorType { dtype, shape }, kind) {
+            Ok(node) => self.define(name, node),
+            Err(e) => self.error(e.to_string()),
+        }
+    }
+
+    fn declared(&mut self) -> Parsed<Declared> {
         let kind = match (self.eat_word("param"), self.eat_word("state")) {
             (true, _) => InputKind::Param,
             (_, true) => InputKind::State,
@@ -176,11 +229,20 @@ impl<'a> Parser<'a> {
         self.expect("%")?;
         let name = self.name("the name of an input")?;
         self.expect(":")?;
-        let ty = self.ty()?;
-        match graph.input(name.clone(), ty, kind) {
-            Ok(node) => self.define(name, node),
-            Err(e) => self.error(e.to_string()),
-        }
+        let dtype = self.dtype()?;
+        Ok(Declared { name, kind, dtype, extents: self.extents()? })
+    }
+
+    /// Sizes of extents; a symbol without one is noted and stands for 1.
+    fn bind(&mut self, extents: Vec<Extent>) -> Vec<usize> {
+        let size = |e: Extent| match e {
+            Extent::Size(n) => n,
+            Extent::Symbol(s) => self.dims.get(&s).copied().unwrap_or_else(|| {
+                self.unbound.insert(s);
+                1
+            }),
+        };
+        extents.into_iter().map(size).collect()
     }
 
     fn define(&mut self, name: String, node: NodeId) -> Parsed<()> {
@@ -198,23 +260,27 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn ty(&mut self) -> Parsed<TensorType> {
-        let dtype = self.dtype()?;
-        let mut shape = Vec::new();
+    fn extents(&mut self) -> Parsed<Vec<Extent>> {
+        let mut out = Vec::new();
         self.expect("[")?;
         self.separated("]", |p| {
             let word = p.word("an extent")?;
-            shape.push(match (word.parse(), p.dims.get(&word)) {
-                (Ok(n), _) | (_, Some(&n)) => n,
+            out.push(match word.parse() {
+                Ok(n) => Extent::Size(n),
                 _ if word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') => {
-                    p.unbound.insert(word);
-                    1
+                    Extent::Symbol(word)
                 }
                 _ => return p.error(format!("'{word}' is no extent")),
             });
             Ok(())
         })?;
-        Ok(TensorType { dtype, shape })
+        Ok(out)
+    }
+
+    fn ty(&mut self) -> Parsed<TensorType> {
+        let dtype = self.dtype()?;
+        let extents = self.extents()?;
+        Ok(TensorType { dtype, shape: self.bind(extents) })
     }
 
     fn operand(&mut self) -> Parsed<NodeId> {

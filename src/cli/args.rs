@@ -1,0 +1,191 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use pamc_lowering::codegen::Target;
+use pamc_passes::arith::{Arith, BiasCorrection, Constants, Recipe};
+use pamc_passes::ir::Dims;
+use pamc_passes::manager::Manager;
+
+use crate::error::Error;
+use crate::runtime::device::Device;
+
+/// Which model, and the sizes it is left open in.
+#[derive(Args, Clone, Debug)]
+pub struct ModelArgs {
+    /// A `.onnx` or `.pam` file, a folder written by ONNX Runtime training, or @NAME of a built-in
+    /// model, optionally with a size or options: @vit:small, @gpt:layers=2,d=64
+    pub model: String,
+    /// Size of a symbolic dimension, such as batch=32 (repeatable)
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    pub dims: Vec<(String, usize)>,
+    /// Weights to start from (safetensors) in place of the model's own
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Seed of initial weights, of shuffling and of dropout
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl ModelArgs {
+    /// The sizes by name.
+    pub fn dims(&self) -> Dims {
+        self.dims.iter().cloned().collect()
+    }
+}
+
+fn dim(text: &str) -> Result<(String, usize), String> {
+    let parsed = text.split_once('=').and_then(|(n, s)| Some((n, s.parse::<usize>().ok()?)));
+    match parsed {
+        Some((name, size)) if !name.is_empty() && size > 0 => Ok((name.to_string(), size)),
+        _ => Err("write it as NAME=SIZE with a size of at least 1, such as batch=32".into()),
+    }
+}
+
+/// The arithmetic on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArithName {
+    /// Piecewise affine: nothing multiplies
+    Pam,
+    /// Ordinary floating point through the same pipeline: the baseline
+    Float,
+}
+
+/// The recipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecipeName {
+    /// Constants as signed powers of two, bias correction by the filter's own response
+    Best,
+    /// Everything as in Kosson & Jaggi 2023
+    Paper,
+}
+
+/// How constant factors are applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConstantsName {
+    /// As a piecewise affine product
+    Mul,
+    /// As a sum of signed powers of two
+    PowersOfTwo,
+}
+
+/// How Adam's moments are corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BiasName {
+    /// By 1 − βᵗ
+    Power,
+    /// By the moving average of a constant 1
+    Response,
+}
+
+/// What the program computes in.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Arithmetic")]
+pub struct ArithArgs {
+    /// The arithmetic of the program
+    #[arg(long, value_enum, default_value_t = ArithName::Pam)]
+    pub arith: ArithName,
+    /// Which set of choices the piecewise affine arithmetic makes
+    #[arg(long, value_enum, default_value_t = RecipeName::Best)]
+    pub recipe: RecipeName,
+    /// How log2(e) and ln 2 are applied, in place of the recipe's choice
+    #[arg(long, value_enum)]
+    pub constants: Option<ConstantsName>,
+    /// Adam's bias correction, in place of the recipe's choice
+    #[arg(long, value_enum)]
+    pub bias_correction: Option<BiasName>,
+}
+
+impl ArithArgs {
+    /// The arithmetic asked for.
+    pub fn arith(&self) -> Arith {
+        if self.arith == ArithName::Float {
+            return Arith::Float;
+        }
+        let mut recipe = match self.recipe {
+            RecipeName::Best => Recipe::BEST,
+            RecipeName::Paper => Recipe::PAPER,
+        };
+        match self.constants {
+            Some(ConstantsName::Mul) => recipe.constants = Constants::Mul,
+            Some(ConstantsName::PowersOfTwo) => recipe.constants = Constants::PowersOfTwo,
+            None => {}
+        }
+        match self.bias_correction {
+            Some(BiasName::Power) => recipe.bias_correction = BiasCorrection::Power,
+            Some(BiasName::Response) => recipe.bias_correction = BiasCorrection::Response,
+            None => {}
+        }
+        Arith::Pam(recipe)
+    }
+}
+
+/// Looking into the compiler.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Compiler")]
+pub struct CompilerArgs {
+    /// Processor to generate code for (native: this machine's)
+    #[arg(long, value_name = "CPU", default_value = "native")]
+    pub target_cpu: String,
+    /// Write the graphs after each pass, and the MLIR, into this folder
+    #[arg(long, value_name = "DIR")]
+    pub dump_phases: Option<PathBuf>,
+    /// Print the time of each pass
+    #[arg(long)]
+    pub time_passes: bool,
+    /// Print sizes: nodes, kernels, memory, multiply instructions found
+    #[arg(long)]
+    pub stats: bool,
+}
+
+impl CompilerArgs {
+    /// The pass manager asked for; `PAMC_BISECT=N` runs only the first N optional passes.
+    ///
+    /// # Errors
+    /// If `PAMC_BISECT` is not a number.
+    pub fn manager(&self) -> Result<Manager, Error> {
+        let bisect = match std::env::var("PAMC_BISECT") {
+            Ok(text) => Some(text.parse().map_err(|_| {
+                Error::usage(format!("PAMC_BISECT={text} is not a number of passes"))
+            })?),
+            Err(_) => None,
+        };
+        Ok(Manager { dump: self.dump_phases.clone(), bisect })
+    }
+
+    /// The processor asked for.
+    ///
+    /// # Errors
+    /// Lists the known names.
+    pub fn target(&self) -> Result<Target, Error> {
+        Ok(Target::named(&self.target_cpu)?)
+    }
+}
+
+/// Where a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// Compiled for this machine's processor
+    Cpu,
+    /// Node by node in the reference interpreter: slow, the same bits
+    Interpret,
+}
+
+/// How to run.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Running")]
+pub struct DeviceArgs {
+    /// Where the program runs
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+    /// Threads to use; the results do not depend on it [default: all cores]
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+impl From<DeviceArgs> for Device {
+    fn from(args: DeviceArgs) -> Device {
+        Device { interpret: args.device == DeviceName::Interpret, threads: args.threads }
+    }
+}

@@ -1,0 +1,238 @@
+//! `pamc MODEL --emit KIND`: from a model to a file.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use pamc_lowering::audit;
+use pamc_lowering::codegen::{self, Object, Options, link_shared};
+use pamc_lowering::emit::{EmitOptions, Emitted, module_for_run, module_for_train};
+use pamc_passes::egraph::Report;
+use pamc_passes::manager::Timing;
+use pamc_passes::program::Program;
+
+use super::args::{ArithArgs, CompilerArgs, ModelArgs};
+use super::output::{put, table};
+use super::train::TrainArgs;
+use crate::compile::{Settings, TrainProgram, compile, compile_training};
+use crate::dsl::Mode;
+use crate::error::Error;
+use crate::source::Source;
+
+/// What to emit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EmitKind {
+    /// The graph of real operations as it was read, as text
+    Graph,
+    /// The graph of primitives after all passes, as text
+    Pam,
+    /// The MLIR module
+    Mlir,
+    /// Optimized LLVM IR
+    Llvm,
+    /// Assembly
+    Asm,
+    /// An object file
+    Obj,
+    /// A shared library, with a C header and a description of its memory beside it
+    Lib,
+    /// GPU code
+    Gpu,
+}
+
+/// Arguments of the main command.
+#[derive(Args, Debug)]
+pub struct EmitArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// What to emit
+    #[arg(long, value_enum)]
+    emit: EmitKind,
+    /// Where to write it [default: text to the terminal, files under the model's name]
+    #[arg(long, short, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Add loss, gradients, optimizer and the loop over batches
+    #[arg(long)]
+    train: bool,
+    #[command(flatten)]
+    training: TrainArgs,
+    #[command(flatten)]
+    arith: ArithArgs,
+    #[command(flatten)]
+    compiler: CompilerArgs,
+}
+
+/// A program of either sort.
+enum Ready {
+    Run(Program),
+    Train(Box<TrainProgram>),
+}
+
+impl Ready {
+    fn text(&self) -> String {
+        match self {
+            Ready::Run(p) => p.graph().to_string(),
+            Ready::Train(t) => match &t.micro {
+                Some(micro) => format!("{}\n{}", micro.graph(), t.step.graph()),
+                None => t.step.graph().to_string(),
+            },
+        }
+    }
+
+    fn is_mul_free(&self) -> bool {
+        match self {
+            Ready::Run(p) => p.is_mul_free(),
+            Ready::Train(t) => t.step.is_mul_free(),
+        }
+    }
+
+    fn module(&self, target: &codegen::Target) -> Result<Emitted, Error> {
+        let options = EmitOptions::default();
+        Ok(match self {
+            Ready::Run(p) => module_for_run(p, target, &options)?,
+            Ready::Train(t) => {
+                let options = EmitOptions { function: "pamc_train".into(), ..options };
+                module_for_train(t.programs(), target, &options)?
+            }
+        })
+    }
+}
+
+/// Emit.
+pub fn run(args: &EmitArgs) -> Result<(), Error> {
+    if args.emit == EmitKind::Gpu {
+        return Err(Error::usage(
+            "GPU code is not built yet in this version; --emit mlir gives the module it will be made from",
+        ));
+    }
+    let source = Source::open(&args.model.model)?;
+    let dims = args.model.dims();
+    if args.emit == EmitKind::Graph && !args.train {
+        let model = source.build(&dims, Mode::Infer, args.model.seed)?;
+        return put(args.output.as_deref(), model.graph.to_string().as_bytes());
+    }
+    let ready = ready(args, &source, &dims)?;
+    let Some(ready) = ready else { return Ok(()) };
+    if args.emit == EmitKind::Pam {
+        return put(args.output.as_deref(), ready.text().as_bytes());
+    }
+    let target = args.compiler.target()?;
+    let emitted = ready.module(&target)?;
+    if let Some(folder) = &args.compiler.dump_phases {
+        put(Some(&folder.join("module.mlir")), emitted.mlir.as_bytes())?;
+    }
+    if args.emit == EmitKind::Mlir {
+        stats(&args.compiler, &emitted, None);
+        return put(args.output.as_deref(), emitted.mlir.as_bytes());
+    }
+    let options = Options {
+        keep_llvm: args.emit == EmitKind::Llvm,
+        keep_assembly: args.emit == EmitKind::Asm,
+        ..Options::default()
+    };
+    let object = codegen::compile(&emitted.mlir, &target, &options)?;
+    let found = audit::object(&object.bytes)?;
+    stats(&args.compiler, &emitted, Some(&found));
+    if ready.is_mul_free() && !found.is_multiplication_free() {
+        return Err(Error::usage(format!(
+            "the compiled code multiplies, so nothing was written; this is a defect of pamc:\n{found}"
+        )));
+    }
+    let to = args.output.as_deref();
+    match args.emit {
+        EmitKind::Llvm => put(to, object.llvm.unwrap_or_default().as_bytes()),
+        EmitKind::Asm => put(to, object.assembly.unwrap_or_default().as_bytes()),
+        EmitKind::Obj => write_object(args, &emitted, &object),
+        _ => write_library(args, &emitted, &object),
+    }
+}
+
+/// Compile, unless only the real training graph was asked for, which is written at once.
+fn ready(
+    args: &EmitArgs,
+    source: &Source,
+    dims: &pamc_passes::ir::Dims,
+) -> Result<Option<Ready>, Error> {
+    let mut settings =
+        Settings { arith: args.arith.arith(), train: None, manager: args.compiler.manager()? };
+    if !args.train {
+        let model = source.build(dims, Mode::Infer, args.model.seed)?;
+        model.notes.iter().for_each(|n| eprintln!("note: {n}"));
+        let compiled = compile(model.graph, &settings)?;
+        report(&args.compiler, &compiled.timings, &compiled.reports);
+        return Ok(Some(Ready::Run(compiled.program)));
+    }
+    let model = args.training.model(source, dims, args.model.seed)?;
+    model.notes.iter().for_each(|n| eprintln!("note: {n}"));
+    if args.emit == EmitKind::Graph {
+        put(args.output.as_deref(), model.graph.to_string().as_bytes())?;
+        return Ok(None);
+    }
+    settings.train = Some(args.training.spec(&model, None));
+    let compiled = compile_training(model.graph, &settings)?;
+    report(&args.compiler, &compiled.timings, &compiled.reports);
+    Ok(Some(Ready::Train(Box::new(compiled.program))))
+}
+
+/// The file to write: what was asked for, else the model's name with an ending.
+fn path(args: &EmitArgs, ending: &str) -> PathBuf {
+    args.output.clone().unwrap_or_else(|| {
+        let model = Path::new(&args.model.model);
+        let stem = model.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
+        let legal = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let name: String = stem.trim_start_matches('@').chars().map(legal).collect();
+        PathBuf::from(format!("{name}{ending}"))
+    })
+}
+
+fn write_object(args: &EmitArgs, emitted: &Emitted, object: &Object) -> Result<(), Error> {
+    let path = path(args, ".o");
+    put(Some(&path), &object.bytes)?;
+    describe(&path, emitted)
+}
+
+fn write_library(args: &EmitArgs, emitted: &Emitted, object: &Object) -> Result<(), Error> {
+    let path = path(args, ".so");
+    link_shared(std::slice::from_ref(object), &path)?;
+    describe(&path, emitted)
+}
+
+/// The C header and the layout beside a compiled file.
+fn describe(path: &Path, emitted: &Emitted) -> Result<(), Error> {
+    let (header, layout) = (path.with_extension("h"), path.with_extension("json"));
+    put(Some(&header), emitted.layout.c_header().as_bytes())?;
+    let json = serde_json::to_vec_pretty(&emitted.layout).unwrap_or_default();
+    put(Some(&layout), &json)?;
+    eprintln!("wrote {}, {}, {}", path.display(), header.display(), layout.display());
+    Ok(())
+}
+
+/// What `--time-passes` and `--stats` ask to know of the passes.
+pub fn report(args: &CompilerArgs, timings: &[Timing], reports: &[(&'static str, Report)]) {
+    if args.time_passes {
+        let mut rows = vec![["pass", "seconds", "nodes after"].map(String::from).to_vec()];
+        for t in timings {
+            let time = format!("{:.3}", t.time.as_secs_f64());
+            rows.push(vec![t.pass.to_string(), time, t.nodes.to_string()]);
+        }
+        eprint!("{}", table(&rows));
+    }
+    if args.stats {
+        for (pass, report) in reports {
+            eprintln!("{pass}: {report}");
+        }
+    }
+}
+
+fn stats(args: &CompilerArgs, emitted: &Emitted, found: Option<&audit::Report>) {
+    if !args.stats {
+        return;
+    }
+    let s = &emitted.stats;
+    eprintln!(
+        "{} kernels, {} calls; state {} bytes, working memory {} bytes (at least {} in use at once)",
+        s.kernels, s.calls, emitted.layout.state_bytes, s.arena_bytes, s.lower_bound
+    );
+    if let Some(found) = found {
+        eprintln!("{found}");
+    }
+}

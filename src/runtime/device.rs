@@ -1,0 +1,234 @@
+//! Where a program runs: compiled on the CPU, or in the interpreter.
+
+use std::collections::BTreeMap;
+
+use pamc_lowering::emit::EmitOptions;
+use pamc_lowering::exec::{DataSet, Executable, TrainExecutable};
+use pamc_passes::interpret::{self, Values};
+use pamc_passes::ir::{Graph, InputKind, Tensor};
+
+use pamc_passes::program::Program;
+
+use super::data::Dataset;
+use crate::compile::TrainProgram;
+use crate::error::Error;
+
+/// Something that trains: holds parameters and state, runs steps over a data set.
+pub trait Trainer {
+    /// Run `steps` optimizer steps; `order` holds the sample indices of all their (micro-)batches.
+    /// Returns the metrics, one row a step, in the program's order.
+    ///
+    /// # Errors
+    /// If the machine fails.
+    fn train(&mut self, order: &[i64], steps: usize) -> Result<Vec<Vec<f32>>, Error>;
+
+    /// Parameters and state by name.
+    fn state(&self) -> BTreeMap<String, Tensor>;
+}
+
+/// Something that runs an inference program.
+pub trait Forward {
+    /// Outputs by name, from data inputs and from parameters and states by name.
+    ///
+    /// # Errors
+    /// If the inputs do not fit.
+    fn run(&mut self, data: &Values, state: &BTreeMap<String, Tensor>) -> Result<Values, Error>;
+
+    /// The graph that runs.
+    fn graph(&self) -> &Graph;
+}
+
+/// Data inputs together with the parameters and states that a graph reads.
+fn with_state(graph: &Graph, data: &Values, state: &BTreeMap<String, Tensor>) -> Values {
+    let mut inputs = data.clone();
+    for input in graph.inputs().iter().filter(|i| i.kind != InputKind::Data) {
+        if let Some(t) = state.get(&input.name) {
+            inputs.insert(input.name.clone(), t.clone());
+        }
+    }
+    inputs
+}
+
+/// An inference program in the reference interpreter.
+pub struct InterpretedForward(pub Program);
+
+impl Forward for InterpretedForward {
+    fn run(&mut self, data: &Values, state: &BTreeMap<String, Tensor>) -> Result<Values, Error> {
+        let inputs = with_state(self.0.graph(), data, state);
+        Ok(interpret::run(&self.0, &inputs)?)
+    }
+
+    fn graph(&self) -> &Graph {
+        self.0.graph()
+    }
+}
+
+/// The reference machine: evaluates node by node.
+pub struct Interpreter {
+    program: TrainProgram,
+    state: Values,
+    data: BTreeMap<String, Tensor>,
+}
+
+impl Interpreter {
+    /// A machine with initial parameters and state, over arrays of samples by input name.
+    pub fn new(
+        program: TrainProgram,
+        state: BTreeMap<String, Tensor>,
+        data: BTreeMap<String, Tensor>,
+    ) -> Self {
+        Interpreter { program, state: state.into_iter().collect(), data }
+    }
+
+    /// Run one program on a batch; updates the state and returns the metrics.
+    fn step(&mut self, micro: bool, samples: &[i64]) -> Result<Vec<f32>, Error> {
+        let program = match (&self.program.micro, micro) {
+            (Some(p), true) => p,
+            _ => &self.program.step,
+        };
+        let graph = program.graph();
+        let mut inputs = Values::new();
+        for input in graph.inputs() {
+            let value = match input.kind {
+                InputKind::Data => rows(&self.data[&input.name], samples),
+                _ => self.state[&input.name].clone(),
+            };
+            inputs.insert(input.name.clone(), value);
+        }
+        let mut outputs = interpret::run(program, &inputs)?;
+        let carried = carried(graph);
+        for name in &carried {
+            if let Some(t) = outputs.remove(name) {
+                self.state.insert(name.clone(), t);
+            }
+        }
+        let metric = |name: &String| outputs.get(name).and_then(Tensor::item::<f32>);
+        Ok(self.program.metrics.iter().filter_map(metric).collect())
+    }
+}
+
+/// Names of the outputs that are new values of parameters or state.
+fn carried(graph: &Graph) -> Vec<String> {
+    let stays = |name: &&String| graph.find_input(name).is_some_and(|i| i.kind != InputKind::Data);
+    graph.outputs().iter().map(|(n, _)| n).filter(stays).cloned().collect()
+}
+
+/// The samples of the given indices, stacked.
+pub fn rows(array: &Tensor, samples: &[i64]) -> Tensor {
+    let at: Vec<usize> = samples.iter().map(|&i| i as usize).collect();
+    pamc_passes::map_array!(array, a => a.select(ndarray::Axis(0), &at).into_shared())
+}
+
+impl Trainer for Interpreter {
+    fn train(&mut self, order: &[i64], steps: usize) -> Result<Vec<Vec<f32>>, Error> {
+        let accumulate = self.program.accumulate;
+        let batch = order.len() / (steps * accumulate).max(1);
+        let mut metrics = Vec::with_capacity(steps);
+        for step in order.chunks(batch * accumulate).take(steps) {
+            if self.program.micro.is_some() {
+                for samples in step.chunks(batch) {
+                    self.step(true, samples)?;
+                }
+                metrics.push(self.step(false, &[])?);
+            } else {
+                metrics.push(self.step(false, step)?);
+            }
+        }
+        Ok(metrics)
+    }
+
+    fn state(&self) -> BTreeMap<String, Tensor> {
+        self.state.iter().map(|(n, t)| (n.clone(), t.clone())).collect()
+    }
+}
+
+/// Which machine, and how many threads it may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Device {
+    /// Run in the interpreter, not as compiled code.
+    pub interpret: bool,
+    /// Threads; `None` for all cores.
+    pub threads: Option<usize>,
+}
+
+impl Device {
+    fn set_threads(self) {
+        if let Some(threads) = self.threads {
+            pamc_lowering::codegen::set_threads(threads.max(1));
+        }
+    }
+}
+
+/// A machine for an inference program.
+///
+/// # Errors
+/// If code generation fails.
+pub fn forward(program: Program, device: Device) -> Result<Box<dyn Forward>, Error> {
+    if device.interpret {
+        return Ok(Box::new(InterpretedForward(program)));
+    }
+    device.set_threads();
+    Ok(Box::new(CompiledForward(Executable::new(&program, &EmitOptions::default())?, program)))
+}
+
+struct CompiledForward(Executable, Program);
+
+impl Forward for CompiledForward {
+    fn run(&mut self, data: &Values, state: &BTreeMap<String, Tensor>) -> Result<Values, Error> {
+        Ok(self.0.run(&with_state(self.graph(), data, state))?)
+    }
+
+    fn graph(&self) -> &Graph {
+        self.1.graph()
+    }
+}
+
+/// A machine for a training program, with first values of its parameters and states, over a data set.
+///
+/// # Errors
+/// If an array that the program reads is missing or does not fit, or code generation fails.
+pub fn trainer(
+    program: TrainProgram,
+    state: BTreeMap<String, Tensor>,
+    data: &Dataset,
+    device: Device,
+) -> Result<Box<dyn Trainer>, Error> {
+    let reads = program.micro.as_ref().unwrap_or(&program.step).graph();
+    let mut arrays = BTreeMap::new();
+    for input in reads.inputs().iter().filter(|i| i.kind == InputKind::Data) {
+        let array = data.array(&input.name, reads.ty(input.node))?;
+        arrays.insert(input.name.clone(), interpret::flush(&array));
+    }
+    if device.interpret {
+        return Ok(Box::new(Interpreter::new(program, state, arrays)));
+    }
+    device.set_threads();
+    let options = EmitOptions { function: "pamc_train".into(), ..EmitOptions::default() };
+    let mut machine = TrainExecutable::new(program.programs(), &options)?;
+    for slot in machine.layout().state.clone() {
+        if let Some(value) = state.get(&slot.name) {
+            machine.state.set(&slot.name, value)?;
+        }
+    }
+    let data = DataSet::new(machine.layout(), &arrays.into_iter().collect())?;
+    Ok(Box::new(Compiled { machine, data }))
+}
+
+struct Compiled {
+    machine: TrainExecutable,
+    data: DataSet,
+}
+
+impl Trainer for Compiled {
+    fn train(&mut self, order: &[i64], _: usize) -> Result<Vec<Vec<f32>>, Error> {
+        Ok(self.machine.train(&self.data, order)?)
+    }
+
+    fn state(&self) -> BTreeMap<String, Tensor> {
+        let slots = &self.machine.layout().state;
+        slots
+            .iter()
+            .filter_map(|s| Some((s.name.clone(), self.machine.state.get(&s.name).ok()?)))
+            .collect()
+    }
+}

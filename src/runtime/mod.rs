@@ -1,0 +1,9 @@
+//! Running compiled programs: data, devices, the host's side of training, files of weights.
+
+pub mod data;
+pub mod device;
+pub mod evaluation;
+pub mod files;
+pub mod metrics;
+pub mod order;
+pub mod training;
