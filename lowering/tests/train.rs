@@ -5,7 +5,7 @@ use pamc_lowering::emit::{EmitOptions, TrainPrograms};
 use pamc_lowering::exec::{DataSet, TrainExecutable};
 use pamc_passes::arith::Arith;
 use pamc_passes::interpret::{Values, run};
-use pamc_passes::ir::{Dims, Graph, InputKind, Tensor, parse};
+use pamc_passes::ir::{Dims, Graph, InputKind, Tensor, TensorType, parse};
 use pamc_passes::pass::{expand, lower};
 use pamc_passes::program::Program;
 use pamc_passes::testing::Random;
@@ -64,11 +64,12 @@ fn start(made: &TrainGraphs) -> (Values, Values) {
 }
 
 fn rows(x: &Tensor, order: &[i64]) -> Tensor {
-    let width = x.len() / x.shape()[0];
-    let all = x.to_vec::<i64>().unwrap();
-    let picked = order.iter().flat_map(|&i| all[i as usize * width..][..width].to_vec()).collect();
+    let bytes = x.to_bytes();
+    let width = bytes.len() / x.shape()[0];
+    let row = |i: &i64| bytes[*i as usize * width..][..width].to_vec();
+    let picked: Vec<u8> = order.iter().flat_map(row).collect();
     let shape = [&[order.len()], &x.shape()[1..]].concat();
-    Tensor::from_vec::<i64>(&shape, picked).unwrap()
+    Tensor::from_bytes(&TensorType::new(x.dtype(), shape), &picked).unwrap()
 }
 
 /// Runs a program on carried values and these; keeps what it updates, returns the rest.
@@ -93,32 +94,44 @@ fn check(spec: &TrainSpec, arith: Arith, close: f64) {
     let (initial, data) = start(&made);
     let programs =
         TrainPrograms { step: &step, micro: micro.as_ref(), accumulate: spec.accumulate };
+    compare(programs, &initial, &data, &made.metrics, close);
+}
+
+/// Three steps of batches of 4 from 9 samples, at 1 and 2 threads.
+fn compare(
+    programs: TrainPrograms,
+    initial: &Values,
+    data: &Values,
+    metrics: &[String],
+    close: f64,
+) {
+    let TrainPrograms { step, micro, accumulate } = programs;
     let options = EmitOptions { function: "pamc_train".into(), ..EmitOptions::default() };
-    let order: Vec<i64> = (0..4 * spec.accumulate as i64 * 3).map(|i| i * 5 % 9).collect();
+    let order: Vec<i64> = (0..4 * accumulate as i64 * 3).map(|i| i * 5 % 9).collect();
     for threads in [1, 2] {
         set_threads(threads);
         let mut compiled = TrainExecutable::new(programs, &options).unwrap();
         assert!(compiled.stats.lower_bound <= compiled.stats.arena_bytes);
-        for (name, value) in &initial {
+        for (name, value) in initial {
             compiled.state.set(name, value).unwrap();
         }
-        let set = DataSet::new(compiled.layout(), &data).unwrap();
-        let metrics = compiled.train(&set, &order).unwrap();
+        let set = DataSet::new(compiled.layout(), data).unwrap();
+        let reported = compiled.train(&set, &order).unwrap();
         let names = compiled.layout().metrics.clone();
-        assert_eq!(names, made.metrics);
+        assert_eq!(names, metrics);
         let mut state = initial.clone();
-        for (i, chunk) in order.chunks(4 * spec.accumulate).enumerate() {
+        for (i, chunk) in order.chunks(4 * accumulate).enumerate() {
             let batches = chunk
                 .chunks(4)
                 .map(|c| -> Values { data.iter().map(|(n, x)| (n.clone(), rows(x, c))).collect() });
             let mut found = Values::new();
             for batch in batches {
-                found = interpret(micro.as_ref().unwrap_or(&step), &mut state, batch);
+                found = interpret(micro.unwrap_or(step), &mut state, batch);
             }
             if micro.is_some() {
-                found = interpret(&step, &mut state, Values::new());
+                found = interpret(step, &mut state, Values::new());
             }
-            for (name, value) in names.iter().zip(&metrics[i]) {
+            for (name, value) in names.iter().zip(&reported[i]) {
                 same(name, &found[name], &Tensor::scalar(*value), close);
             }
         }
@@ -168,4 +181,77 @@ fn exact_gradients_equal_the_interpreter() {
 #[test]
 fn ordinary_steps_follow_the_interpreter() {
     check(&spec("adamw"), Arith::Float, 1e-5);
+}
+
+/// States that change places, are read by others after their own update, or move.
+const STATES: &str = "
+graph @states(%x: f32[4, 35], state %a: f32[35], state %b: f32[35], state %s: f32[],
+              state %t: f32[5, 7], state %u: f32[7, 5], state %v: f32[4, 35], state %w: f32[40],
+              state %r: f32[4, 1], state %n: i32[]) -> f32[], f32[35], f32[35], f32[], f32[5, 7],
+              f32[7, 5], f32[4, 35], f32[40], f32[4, 1], i32[], f32[] {
+    %sum = sum %x {axes = [0]}
+    %a1 = add %a, %sum
+    %half = pam.scale2 %s {k = -1}
+    %one = const {value = f32[][1.0]}
+    %s1 = add %half, %one
+    %u1 = transpose %u {perm = [1, 0]}
+    %t1 = add %u1, %s
+    %u2 = transpose %t {perm = [1, 0]}
+    %u3 = add %u2, %s1
+    %most = reduce_max %v {axes = [1], keepdims = true}
+    %v1 = sub %v, %most
+    %v2 = add %v1, %x
+    %r1 = add %r, %most
+    %front = slice %w {starts = [0], sizes = [35], steps = [1]}
+    %back = slice %w {starts = [5], sizes = [35], steps = [1]}
+    %moved = add %front, %back
+    %five = slice %a {starts = [0], sizes = [5], steps = [1]}
+    %w1 = concat %moved, %five {axis = 0}
+    %i = const {value = i32[][1]}
+    %n1 = add %n, %i
+    %all = sum %v
+    %loss = add %all, %half
+    return loss = %loss, a = %b, b = %a1, s = %s1, t = %t1, u = %u3, v = %v2, w = %w1, r = %r1,
+        n = %n1, before = %s
+}
+";
+
+#[test]
+fn states_are_read_before_they_are_replaced() {
+    let graph = parse(STATES, &Dims::default()).unwrap();
+    let step = Program::new(graph, Arith::PAM).unwrap();
+    let mut random = Random::new(23);
+    let mut state = Values::new();
+    for input in step.graph().inputs().iter().filter(|i| i.kind == InputKind::State) {
+        let shape = step.graph().shape(input.node);
+        let values = (0..shape.iter().product()).map(|_| random.tame()).collect();
+        state.insert(input.name.clone(), Tensor::from_vec::<f32>(shape, values).unwrap());
+    }
+    state.insert("n".into(), Tensor::scalar(7i32));
+    let values = (0..9 * 35).map(|_| random.tame()).collect();
+    let data = Values::from([("x".into(), Tensor::from_vec::<f32>(&[9, 35], values).unwrap())]);
+    let programs = TrainPrograms { step: &step, micro: None, accumulate: 1 };
+    compare(programs, &state, &data, &["loss".into(), "before".into()], 0.0);
+}
+
+#[test]
+fn data_and_orders_that_do_not_fit_are_refused() {
+    let graph = parse(STATES, &Dims::default()).unwrap();
+    let step = Program::new(graph, Arith::PAM).unwrap();
+    let programs = TrainPrograms { step: &step, micro: None, accumulate: 1 };
+    let mut compiled = TrainExecutable::new(programs, &EmitOptions::default()).unwrap();
+    let fed = |shape: &[usize]| Values::from([("x".into(), Tensor::full(shape, 1f32))]);
+    let refused =
+        |values: &Values| DataSet::new(compiled.layout(), values).err().unwrap().to_string();
+    assert!(refused(&Values::new()).contains("missing"));
+    assert!(refused(&fed(&[9, 34])).contains("f32[4, 35]"));
+    let set = DataSet::new(compiled.layout(), &fed(&[9, 5, 7])).unwrap();
+    for bad in [&[0, 1, 2][..], &[0, 1, 2, 9], &[0, 1, 2, -1]] {
+        assert!(compiled.train(&set, bad).is_err(), "{bad:?}");
+    }
+    assert_eq!(compiled.train(&set, &[8, 0, 8, 8]).unwrap().len(), 1);
+    let header = compiled.layout().c_header();
+    assert!(header.contains("const int64_t *order"), "{header}");
+    let micro = TrainPrograms { micro: Some(&step), accumulate: 2, ..programs };
+    assert!(TrainExecutable::new(micro, &EmitOptions::default()).is_err());
 }

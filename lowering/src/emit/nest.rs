@@ -17,7 +17,7 @@ use crate::schedule::nest::{Kind, Nest};
 /// Lanes of a vector, which are those of a reduction.
 pub(super) const LANES: usize = 16;
 /// Values computed below which threads cost more than they save.
-const PARALLEL_VALUES: usize = 1 << 17;
+const PARALLEL_VALUES: usize = 1 << 20;
 /// Iterations that are enough to share out.
 const PARALLEL_ITERATIONS: usize = 64;
 
@@ -383,11 +383,9 @@ impl<'a> Emitter<'a> {
                 .collect();
             self.inner_loops(&reductions, &stores);
         }
-        for s in 0..self.nest.stores.len() {
-            if !self.is_inner_store(s) {
-                self.store(s);
-            }
-        }
+        let rest: Vec<usize> =
+            (0..self.nest.stores.len()).filter(|&s| !self.is_inner_store(s)).collect();
+        self.store_all(&rest);
         self.row.clear();
     }
 

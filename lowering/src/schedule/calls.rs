@@ -1,6 +1,6 @@
 //! The kernels of each group, in order.
 
-use pamc_passes::ir::{Graph, InputKind, Node, NodeId};
+use pamc_passes::ir::{Node, NodeId};
 use pamc_passes::ops::{Prim, normalize_axis};
 
 use super::build::{self, Builder, Built};
@@ -28,18 +28,10 @@ pub fn calls(fusion: &Fusion, raw: Raw, target: &KernelTarget) -> Result<Vec<Cal
     Ok(out)
 }
 
-/// Copies of the outputs that replace a parameter or state.
-pub fn updates(fusion: &Fusion, graph: &Graph) -> Vec<Call> {
-    let mut out = Vec::new();
-    for (name, value) in graph.outputs() {
-        let Some(input) = graph.find_input(name).filter(|i| i.kind != InputKind::Data) else {
-            continue;
-        };
-        let view = View::dense(graph.shape(input.node));
-        let built = build::moved(fusion, &|_| false, *value, (input.node, &view));
-        push(&mut out, built, *value);
-    }
-    out
+/// A copy of a new parameter or state to the place of the old one.
+pub fn update(fusion: &Fusion, new: NodeId, old: NodeId, out: &mut Vec<Call>) {
+    let view = View::dense(fusion.graph.shape(old));
+    push(out, build::moved(fusion, &|_| false, new, (old, &view)), new);
 }
 
 /// A nest as a call, unless it does nothing.

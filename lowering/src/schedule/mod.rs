@@ -4,6 +4,7 @@ pub mod build;
 mod calls;
 mod canonicalize;
 pub mod fuse;
+mod in_place;
 mod memory;
 pub mod nest;
 pub mod scan;
@@ -20,6 +21,9 @@ use scan::Scan;
 
 /// Alignment of every buffer, in bytes.
 pub const ALIGN: usize = 64;
+
+/// Largest number of dimensions of a tensor.
+const RANK: usize = 24;
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,12 +99,19 @@ pub enum Boundary<'a> {
 
 impl Schedule {
     /// Schedule a graph whose parameters and states lie at the given offsets of the state block.
+    ///
+    /// # Errors
+    /// If a tensor has too many dimensions or a contraction no kernel for the target.
     pub fn new(
         graph: &Graph,
         state: &HashMap<String, usize>,
         boundary: &Boundary,
         target: &KernelTarget,
     ) -> Result<Schedule, crate::Error> {
+        if let Some((_, node)) = graph.nodes().find(|(_, n)| n.ty.rank() > RANK) {
+            let message = format!("{} at {} has more than {RANK} dimensions", node.ty, node.origin);
+            return Err(crate::Error::Program { message });
+        }
         let outside = matches!(boundary, Boundary::Caller);
         let Canonical { graph, copies } = canonicalize(graph, outside)?;
         let mut places = HashMap::new();
@@ -123,7 +134,12 @@ impl Schedule {
         let fusion = fuse::Fusion::new(&graph, &copies);
         let mut calls = calls::calls(&fusion, &raw, target)?;
         if !outside {
-            calls.extend(calls::updates(&fusion, &graph));
+            for (new, old, safe) in in_place::replacements(&graph, &calls) {
+                match places.get(&old) {
+                    Some(&place) if safe => drop(places.insert(new, place)),
+                    _ => calls::update(&fusion, new, old, &mut calls),
+                }
+            }
         }
         drop(fusion);
         let reserved = match boundary {

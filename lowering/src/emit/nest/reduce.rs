@@ -65,6 +65,14 @@ impl Emitter<'_> {
         self.point.clear();
     }
 
+    /// Stores after all values are there: one may replace what another value is computed from.
+    pub(super) fn store_all(&mut self, stores: &[usize]) {
+        for &s in stores {
+            self.value(self.nest.stores[s].expr);
+        }
+        stores.iter().for_each(|&s| self.store(s));
+    }
+
     fn reduction(&self, expr: usize) -> Reduction {
         let node = &self.nest.exprs[expr];
         let (join, operand) = match node.kind {
@@ -180,7 +188,7 @@ impl Emitter<'_> {
             self.combine(r.join, sum, value)
         });
         let next: Vec<Value> = next.collect();
-        stores.iter().for_each(|&s| self.store(s));
+        self.store_all(stores);
         self.point.clear();
         next
     }
@@ -275,7 +283,7 @@ impl Emitter<'_> {
                 let slot = i * LANES + lane;
                 sums[slot] = self.combine(r.join, sums[slot], value);
             }
-            stores.iter().for_each(|&s| self.store(s));
+            self.store_all(stores);
         }
         self.point.clear();
         sums
@@ -285,7 +293,7 @@ impl Emitter<'_> {
     fn one_by_one(&mut self, d: usize, stores: &[usize]) {
         let outer = self.nest.outer.len();
         if d == outer + self.nest.inner.len() {
-            return stores.iter().for_each(|&s| self.store(s));
+            return self.store_all(stores);
         }
         let extent = self.nest.inner[d - outer];
         self.for_loop(extent, 1, |e, iv| {
