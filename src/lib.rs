@@ -11,3 +11,8 @@ pub mod runtime;
 pub mod source;
 
 pub use error::Error;
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

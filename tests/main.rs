@@ -1,3 +1,4 @@
 //! Integration tests, one binary: a link against MLIR takes a second each.
 
+mod cli;
 mod filetest;

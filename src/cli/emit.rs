@@ -45,7 +45,8 @@ pub struct EmitArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// What to emit
-    #[arg(long, value_enum)]
+    // In the group by hand: the derive leaves it empty where a struct holds others.
+    #[arg(long, value_enum, group = "EmitArgs")]
     emit: EmitKind,
     /// Where to write it [default: text to the terminal, files under the model's name]
     #[arg(long, short, value_name = "PATH")]
