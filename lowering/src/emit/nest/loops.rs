@@ -1,0 +1,159 @@
+//! The loops around vectors.
+
+use super::super::types::Value;
+use super::{Emitter, INDEX, LANES, Mode, PARALLEL_ITERATIONS};
+
+impl Emitter<'_> {
+    /// Loops over the outer dimensions from `d` on.
+    pub(super) fn outer(&mut self, d: usize) {
+        let count = self.nest.outer.len();
+        if d == count {
+            return self.row_body();
+        }
+        let shared = self.shared_dims();
+        if d == 0 && shared > 0 {
+            return self.parallel_loops(shared);
+        }
+        if self.mode == Mode::Columns && d + 1 == count {
+            return self.columns();
+        }
+        let extent = self.nest.outer[d];
+        self.for_loop(extent, 1, |e, iv| {
+            e.at[d] = Some(iv);
+            e.outer(d + 1);
+        });
+    }
+
+    /// How many leading dimensions are worth sharing out over threads.
+    fn shared_dims(&self) -> usize {
+        let nest = self.nest;
+        let ordered = nest.ordered.0 < nest.ordered.1;
+        let mut free = if ordered { nest.ordered.0 } else { nest.outer.len() };
+        if self.mode == Mode::Columns {
+            free = free.min(nest.outer.len() - 1);
+        }
+        if !self.parallel {
+            return 0;
+        }
+        let mut iterations = 1;
+        for d in 0..free.min(nest.outer.len()) {
+            iterations *= nest.outer[d];
+            if iterations >= PARALLEL_ITERATIONS {
+                return d + 1;
+            }
+        }
+        if iterations > 1 { free } else { 0 }
+    }
+
+    fn parallel_loops(&mut self, count: usize) {
+        let (zero, one) = (self.index(0), self.index(1));
+        let ivs: Vec<Value> = (0..count).map(|_| self.b.fresh(INDEX)).collect();
+        let ends: Vec<Value> = (0..count).map(|d| self.index(self.nest.outer[d])).collect();
+        let list =
+            |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+        let header = format!(
+            "scf.parallel ({}) = ({}) to ({}) step ({})",
+            list(&ivs),
+            list(&vec![zero; count]),
+            list(&ends),
+            list(&vec![one; count])
+        );
+        self.region(header, |e| {
+            ivs.iter().enumerate().for_each(|(d, iv)| e.at[d] = Some(*iv));
+            e.outer(count);
+        });
+    }
+
+    /// The last outer dimension by vectors.
+    fn columns(&mut self) {
+        let d = self.nest.outer.len() - 1;
+        let extent = self.nest.outer[d];
+        let main = extent / LANES * LANES;
+        if main > 0 {
+            let body = |e: &mut Self, iv| {
+                e.at[d] = Some(iv);
+                e.lanes = LANES;
+                e.outer(d + 1);
+            };
+            if self.parallel && d == 0 {
+                self.parallel_loop(main, LANES, body);
+            } else {
+                self.for_loop(main, LANES, body);
+            }
+        }
+        if extent > main {
+            self.at[d] = Some(self.index(main));
+            self.lanes = extent - main;
+            self.outer(d + 1);
+            self.lanes = LANES;
+        }
+    }
+
+    pub(super) fn parallel_loop(
+        &mut self,
+        end: usize,
+        step: usize,
+        body: impl FnOnce(&mut Self, Value),
+    ) {
+        let (zero, end, step) = (self.index(0), self.index(end), self.index(step));
+        let iv = self.b.fresh(INDEX);
+        let header = format!("scf.parallel ({iv}) = ({zero}) to ({end}) step ({step})");
+        self.region(header, |e| body(e, iv));
+    }
+
+    pub(super) fn for_loop(
+        &mut self,
+        end: usize,
+        step: usize,
+        body: impl FnOnce(&mut Self, Value),
+    ) {
+        self.for_carrying(end, step, Vec::new(), |e, iv, _| {
+            body(e, iv);
+            Vec::new()
+        });
+    }
+
+    /// `0..end` by `step`, carrying values from one iteration to the next.
+    pub(super) fn for_carrying(
+        &mut self,
+        end: usize,
+        step: usize,
+        start: Vec<Value>,
+        body: impl FnOnce(&mut Self, Value, Vec<Value>) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let (zero, end, step) = (self.index(0), self.index(end), self.index(step));
+        let iv = self.b.fresh(INDEX);
+        let carried: Vec<Value> = start.iter().map(|v| self.b.fresh(v.ty)).collect();
+        let results: Vec<Value> = start.iter().map(|v| self.b.fresh(v.ty)).collect();
+        let list =
+            |f: &dyn Fn(usize) -> String| (0..start.len()).map(f).collect::<Vec<_>>().join(", ");
+        let types = list(&|i| start[i].ty.to_string());
+        let mut header = format!("scf.for {iv} = {zero} to {end} step {step}");
+        if !start.is_empty() {
+            let names = list(&|i| results[i].to_string());
+            let inits = list(&|i| format!("{} = {}", carried[i], start[i]));
+            header = format!("{names} = {header} iter_args({inits}) -> ({types})");
+        }
+        self.region(header, |e| {
+            let last = body(e, iv, carried);
+            if !last.is_empty() {
+                let values = last.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+                e.b.line(format_args!("scf.yield {values} : {types}"));
+            }
+        });
+        results
+    }
+
+    /// A nested region, after which values computed inside are forgotten.
+    fn region(&mut self, header: String, body: impl FnOnce(&mut Self)) {
+        let saved = (self.row.clone(), std::mem::take(&mut self.point), self.at.clone());
+        let mut builder = std::mem::take(self.b);
+        builder.region(header, |b| {
+            std::mem::swap(b, self.b);
+            body(self);
+            std::mem::swap(b, self.b);
+        });
+        *self.b = builder;
+        (self.row, self.point, self.at) = saved;
+    }
+}
