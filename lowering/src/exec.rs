@@ -238,7 +238,8 @@ impl<'e> Session<'e> {
             self.outputs.iter_mut().map(|b| b.bytes_mut().as_mut_ptr().cast()).collect();
         let state = self.state.block.bytes_mut().as_mut_ptr().cast();
         let arena = self.arena.bytes_mut().as_mut_ptr().cast();
-        // SAFETY: blocks and arrays have the sizes of the layout that the function was emitted with.
+        // SAFETY: blocks and arrays have the sizes of the layout that the function was emitted
+        // with.
         unsafe { (self.executable.run)(state, arena, inputs.as_ptr(), outputs.as_ptr()) };
         let read = |(slot, block): (&Slot, &Block)| {
             let ty = slot.ty();

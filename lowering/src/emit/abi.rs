@@ -1,4 +1,5 @@
-//! The interface of compiled programs: what lies where in the state block, and which arrays they take.
+//! The interface of compiled programs: what lies where in the state block, and which arrays they
+//! take.
 
 use pamc_passes::ir::{DType, TensorType};
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,8 @@ impl Slot {
     }
 }
 
-/// Everything a caller of a compiled program must know. All data is little-endian, row-major, without
-/// subnormals in the state block; truth values are one byte, 0 or 1.
+/// Everything a caller of a compiled program must know. All data is little-endian, row-major,
+/// without subnormals in the state block; truth values are one byte, 0 or 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// Name of the function to call.

@@ -1,5 +1,5 @@
-//! Loop nests as MLIR: vectors of 16 lanes along one dimension, reductions in the order of the numeric
-//! contract, large nests shared out over threads.
+//! Loop nests as MLIR: vectors of 16 lanes along one dimension, reductions in the order of the
+//! numeric contract, large nests shared out over threads.
 
 mod access;
 mod loops;

@@ -81,10 +81,10 @@ fn metrics(graph: &Graph) -> Result<Vec<String>, Error> {
 /// `int pamc_train(void *state, void *arena, const void *const *data, const int64_t *order,
 /// float *metrics, int64_t steps)`.
 ///
-/// `data` are whole data sets, one array for each data input, a sample after the other; `order` holds
-/// batch × accumulate sample indices a step, which must be below the number of samples; `metrics`
-/// takes the step's scalar outputs, a step after the other. Parameters and states are replaced in the
-/// state block by the outputs of their name.
+/// `data` are whole data sets, one array for each data input, a sample after the other; `order`
+/// holds batch × accumulate sample indices a step, which must be below the number of samples;
+/// `metrics` takes the step's scalar outputs, a step after the other. Parameters and states are
+/// replaced in the state block by the outputs of their name.
 ///
 /// # Errors
 /// If data inputs have no common batch axis, a metric is no scalar or a state changes its type.
@@ -145,8 +145,8 @@ pub fn module_for_train(
     Ok(Emitted { mlir, layout, stats: Stats { kernels, calls, arena_bytes, lower_bound } })
 }
 
-/// Writes `@name(data, order, first, batch)`: copies the samples that `order` names from `first` on,
-/// subnormals as zeros.
+/// Writes `@name(data, order, first, batch)`: copies the samples that `order` names from `first`
+/// on, subnormals as zeros.
 fn gather(b: &mut Builder, name: &str, slot: &Slot, batch: usize) {
     let ty = slot.ty();
     let row = ty.len() / batch.max(1);

@@ -27,8 +27,9 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// Check and copy data: for each data input of the program an array of its element type whose first
-    /// axis counts samples; a sample has the elements of one row of the batch, under any shape.
+    /// Check and copy data: for each data input of the program an array of its element type whose
+    /// first axis counts samples; a sample has the elements of one row of the batch, under any
+    /// shape.
     ///
     /// # Errors
     /// If one is missing, does not fit, or they differ in their number of samples.
@@ -98,8 +99,8 @@ impl TrainExecutable {
         &self.layout
     }
 
-    /// Train on the samples that `order` names, `samples_per_step` of them a step; returns the metrics,
-    /// one list a step in the layout's order.
+    /// Train on the samples that `order` names, `samples_per_step` of them a step; returns the
+    /// metrics, one list a step in the layout's order.
     ///
     /// # Errors
     /// If an index is outside the data or the indices do not make whole steps.
@@ -124,8 +125,8 @@ impl TrainExecutable {
             data.arrays.iter().map(|b| b.bytes().as_ptr().cast()).collect();
         let state = self.state.block.bytes_mut().as_mut_ptr().cast();
         let arena = self.arena.bytes_mut().as_mut_ptr().cast();
-        // SAFETY: blocks and arrays have the sizes of the layout that the function was emitted with, and
-        // every index is inside the data.
+        // SAFETY: blocks and arrays have the sizes of the layout that the function was emitted
+        // with, and every index is inside the data.
         unsafe {
             (self.train)(
                 state,

@@ -116,8 +116,8 @@ fn pad(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) 
     }
 }
 
-/// Adds every window element to the position it was read from: over batch and channel, then in order
-/// over the kernel index, then over the windows.
+/// Adds every window element to the position it was read from: over batch and channel, then in
+/// order over the kernel index, then over the windows.
 fn fold(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
     push(out, build::filled(fusion, raw, id, 0), id);
     let x = node.inputs[0];

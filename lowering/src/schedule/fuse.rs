@@ -1,8 +1,9 @@
 //! Which nodes are computed together.
 //!
 //! Nodes are visited users first. A node that one kernel alone uses becomes part of it, at whatever
-//! rearrangement its users see it through; a node with more users joins one of them if its elements are
-//! made there in order, and is written to memory for the others; else it starts a kernel of its own.
+//! rearrangement its users see it through; a node with more users joins one of them if its elements
+//! are made there in order, and is written to memory for the others; else it starts a kernel of its
+//! own.
 
 mod place;
 
@@ -312,7 +313,8 @@ impl<'g> Fusion<'g> {
         false
     }
 
-    /// True if every reader of `id` may run after `group`, which itself does not read it from memory.
+    /// True if every reader of `id` may run after `group`, which itself does not read it from
+    /// memory.
     fn can_precede(&self, id: NodeId, group: usize) -> bool {
         if self.demands[id.index()].iter().any(|d| d.group == group && d.chain.is_none()) {
             return false;

@@ -6,8 +6,8 @@ use super::nest::{Kind, Nest};
 use super::{Call, Kernel};
 
 /// Outputs that replace an input of their name, each with that input and whether it can be written
-/// straight to the input's place: nobody reads the old value afterwards, and whoever reads it in the
-/// very kernel that writes has read an element before it replaces it.
+/// straight to the input's place: nobody reads the old value afterwards, and whoever reads it in
+/// the very kernel that writes has read an element before it replaces it.
 pub fn replacements(graph: &Graph, calls: &[Call]) -> Vec<(NodeId, NodeId, bool)> {
     let mut out = Vec::new();
     for (name, value) in graph.outputs() {

@@ -98,7 +98,8 @@ pub struct Nest {
     pub exprs: Vec<Expr>,
     /// Results.
     pub stores: Vec<Store>,
-    /// Dimensions from the first up to the second run in order, since a store may feed a later load.
+    /// Dimensions from the first up to the second run in order, since a store may feed a later
+    /// load.
     pub ordered: (usize, usize),
 }
 

@@ -173,7 +173,8 @@ impl Emitter<'_> {
         if self.nest.inner.len() == 1 {
             return sums;
         }
-        // The next element belongs to the lane after this pass's last: bring that lane to the front.
+        // The next element belongs to the lane after this pass's last: bring that lane to the
+        // front.
         sums.into_iter().map(|sum| self.turn(sum, extent - main)).collect()
     }
 

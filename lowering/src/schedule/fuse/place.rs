@@ -114,7 +114,8 @@ impl Fusion<'_> {
         }
     }
 
-    /// The chain by which a group makes all of a value in order, if all its uses there agree with it.
+    /// The chain by which a group makes all of a value in order, if all its uses there agree with
+    /// it.
     fn in_order(&self, id: NodeId, group: usize, chains: &[Vec<ViewOp>]) -> Option<Vec<ViewOp>> {
         let views: Option<Vec<View>> = chains.iter().map(|c| self.view_through(id, c)).collect();
         let views = views?;
