@@ -6,12 +6,13 @@ use llvm_sys::{
     core::*,
     error::{LLVMDisposeErrorMessage, LLVMErrorRef, LLVMGetErrorMessage},
     prelude::*,
+    support::LLVMParseCommandLineOptions,
     target::*,
     target_machine::*,
     transforms::pass_builder::*,
 };
 use std::{
-    ffi::{CStr, CString, c_char},
+    ffi::{CStr, CString, c_char, c_int},
     ptr::null_mut,
     slice,
     sync::Once,
@@ -28,6 +29,12 @@ pub(crate) fn initialize() {
         LLVM_InitializeAllAsmPrinters();
         LLVM_InitializeAllAsmParsers();
         LLVM_InitializeAllDisassemblers();
+        // Kernels come as vectors already; what is left to these two are addresses, whose products they
+        // would turn into vector multiplies. The switch among the pass builder's options does not reach
+        // the loop vectorizer, so it is set as on a command line, for the process.
+        let arguments = [c"pamc", c"-vectorize-loops=false", c"-vectorize-slp=false"];
+        let arguments = arguments.map(|a| a.as_ptr());
+        LLVMParseCommandLineOptions(arguments.len() as c_int, arguments.as_ptr(), c"".as_ptr());
     });
 }
 
@@ -168,8 +175,6 @@ impl Module {
         // SAFETY: the module and the machine are alive; the options are freed here.
         let error = unsafe {
             let settings = LLVMCreatePassBuilderOptions();
-            LLVMPassBuilderOptionsSetLoopVectorization(settings, 1);
-            LLVMPassBuilderOptionsSetSLPVectorization(settings, 1);
             LLVMPassBuilderOptionsSetLoopInterleaving(settings, 1);
             let error = LLVMRunPasses(self.module, c"default<O3>".as_ptr(), machine.0, settings);
             LLVMDisposePassBuilderOptions(settings);
