@@ -20,7 +20,7 @@ lint: setup ## Check the formatting, and clippy without a warning
 	cargo clippy --workspace --all-targets -- -D warnings
 
 demo: build ## Train a small GPT on public-domain text without multiplying, and as usual beside it
-	target/release/pamc demo
+	target/release/pamc demo --out target/demo
 
 bench: setup ## Time the contraction kernels on one core
 	cargo run --release --package pamc-lowering --example contraction_speed

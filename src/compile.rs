@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use pamc_lowering::emit::TrainPrograms;
+use pamc_lowering::codegen::Target;
+use pamc_lowering::emit::{EmitOptions, Emitted, TrainPrograms, module_for_train};
 use pamc_passes::arith::Arith;
 use pamc_passes::egraph::Report;
 use pamc_passes::ir::{Graph, Tensor};
@@ -51,9 +52,18 @@ pub struct TrainProgram {
 }
 
 impl TrainProgram {
-    /// What the code generator takes.
-    pub fn programs(&self) -> TrainPrograms<'_> {
-        TrainPrograms { step: &self.step, micro: self.micro.as_ref(), accumulate: self.accumulate }
+    /// The MLIR module of the loop over batches, `pamc_train`.
+    ///
+    /// # Errors
+    /// If the programs are no training step.
+    pub fn module(&self, target: &Target) -> Result<Emitted, Error> {
+        let programs = TrainPrograms {
+            step: &self.step,
+            micro: self.micro.as_ref(),
+            accumulate: self.accumulate,
+        };
+        let options = EmitOptions { function: "pamc_train".into(), ..EmitOptions::default() };
+        Ok(module_for_train(programs, target, &options)?)
     }
 }
 

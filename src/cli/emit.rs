@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use pamc_lowering::audit;
 use pamc_lowering::codegen::{self, Object, Options, link_shared};
-use pamc_lowering::emit::{EmitOptions, Emitted, module_for_run, module_for_train};
+use pamc_lowering::emit::{EmitOptions, Emitted, module_for_run};
 use pamc_passes::egraph::Report;
 use pamc_passes::manager::Timing;
 use pamc_passes::program::Program;
@@ -87,13 +87,9 @@ impl Ready {
     }
 
     fn module(&self, target: &codegen::Target) -> Result<Emitted, Error> {
-        let options = EmitOptions::default();
         Ok(match self {
-            Ready::Run(p) => module_for_run(p, target, &options)?,
-            Ready::Train(t) => {
-                let options = EmitOptions { function: "pamc_train".into(), ..options };
-                module_for_train(t.programs(), target, &options)?
-            }
+            Ready::Run(p) => module_for_run(p, target, &EmitOptions::default())?,
+            Ready::Train(t) => t.module(target)?,
         })
     }
 }
@@ -130,14 +126,8 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         keep_assembly: args.emit == EmitKind::Asm,
         ..Options::default()
     };
-    let object = codegen::compile(&emitted.mlir, &target, &options)?;
-    let found = audit::object(&object.bytes)?;
+    let (object, found) = generate(&emitted, ready.is_mul_free(), &target, &options)?;
     stats(&args.compiler, &emitted, Some(&found));
-    if ready.is_mul_free() && !found.is_multiplication_free() {
-        return Err(Error::usage(format!(
-            "the compiled code multiplies, so nothing was written; this is a defect of pamc:\n{found}"
-        )));
-    }
     let to = args.output.as_deref();
     match args.emit {
         EmitKind::Llvm => put(to, object.llvm.unwrap_or_default().as_bytes()),
@@ -145,6 +135,26 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         EmitKind::Obj => write_object(args, &emitted, &object),
         _ => write_library(args, &emitted, &object),
     }
+}
+
+/// Generate code and audit it.
+///
+/// # Errors
+/// If code generation fails, or code that must not multiply does.
+pub fn generate(
+    emitted: &Emitted,
+    mul_free: bool,
+    target: &codegen::Target,
+    options: &Options,
+) -> Result<(Object, audit::Report), Error> {
+    let object = codegen::compile(&emitted.mlir, target, options)?;
+    let found = audit::object(&object.bytes)?;
+    if mul_free && !found.is_multiplication_free() {
+        return Err(Error::usage(format!(
+            "the compiled code multiplies, so nothing was written; this is a defect of pamc:\n{found}"
+        )));
+    }
+    Ok((object, found))
 }
 
 /// Compile, unless only the real training graph was asked for, which is written at once.
@@ -188,23 +198,31 @@ fn path(args: &EmitArgs, ending: &str) -> PathBuf {
 fn write_object(args: &EmitArgs, emitted: &Emitted, object: &Object) -> Result<(), Error> {
     let path = path(args, ".o");
     put(Some(&path), &object.bytes)?;
-    describe(&path, emitted)
+    told(&path, describe(&path, emitted)?);
+    Ok(())
 }
 
 fn write_library(args: &EmitArgs, emitted: &Emitted, object: &Object) -> Result<(), Error> {
     let path = path(args, ".so");
     link_shared(std::slice::from_ref(object), &path)?;
-    describe(&path, emitted)
+    told(&path, describe(&path, emitted)?);
+    Ok(())
 }
 
-/// The C header and the layout beside a compiled file.
-fn describe(path: &Path, emitted: &Emitted) -> Result<(), Error> {
+fn told(path: &Path, [header, layout]: [PathBuf; 2]) {
+    eprintln!("wrote {}, {}, {}", path.display(), header.display(), layout.display());
+}
+
+/// Write the C header and the layout beside a compiled file.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn describe(path: &Path, emitted: &Emitted) -> Result<[PathBuf; 2], Error> {
     let (header, layout) = (path.with_extension("h"), path.with_extension("json"));
     put(Some(&header), emitted.layout.c_header().as_bytes())?;
     let json = serde_json::to_vec_pretty(&emitted.layout).unwrap_or_default();
     put(Some(&layout), &json)?;
-    eprintln!("wrote {}, {}, {}", path.display(), header.display(), layout.display());
-    Ok(())
+    Ok([header, layout])
 }
 
 /// What `--time-passes` and `--stats` ask to know of the passes.

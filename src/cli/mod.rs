@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod args;
+mod demo;
 mod emit;
 mod explain;
 mod ops;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::RunArgs),
     /// Train a model on a data set
     Train(Box<train::TrainCommand>),
+    /// Train a small GPT on Shakespeare, in PAM and as usual, and compare
+    Demo(demo::DemoArgs),
     /// Show what became of a node, step by step
     Explain(explain::ExplainArgs),
     /// List the operations
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
     let done = match (cli.command, cli.emit) {
         (Some(Command::Run(args)), _) => run::run(&args),
         (Some(Command::Train(args)), _) => train::run(&args),
+        (Some(Command::Demo(args)), _) => demo::run(&args),
         (Some(Command::Explain(args)), _) => explain::run(&args),
         (Some(Command::Ops(args)), _) => ops::run(&args),
         (Some(Command::Rules(args)), _) => ops::rules(&args),

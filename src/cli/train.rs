@@ -250,7 +250,7 @@ pub fn run(args: &TrainCommand) -> Result<(), Error> {
 }
 
 /// Ids that a table of the model looks up must be in it.
-fn check_ids(model: &TrainingModel, data: &Dataset) -> Result<(), Error> {
+pub fn check_ids(model: &TrainingModel, data: &Dataset) -> Result<(), Error> {
     let graph = &model.graph;
     for (_, node) in graph.nodes().filter(|(_, n)| n.op.name == "gather") {
         let index = node.inputs[1];

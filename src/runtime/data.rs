@@ -46,7 +46,11 @@ impl Dataset {
     pub fn open(path: &Path, context: Option<usize>) -> Result<Self, Error> {
         let arrays = match (path.extension().and_then(|e| e.to_str()), context) {
             (Some("npz" | "npy"), _) => read_npz(path)?,
-            (_, Some(context)) => windows(path, context)?,
+            (_, Some(context)) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|e| Error::file("read", path, e))?;
+                return Self::from_text(path, &text, context);
+            }
             _ => {
                 return Err(Error::usage(format!(
                     "{}: this model reads no text; give its inputs as arrays in a .npz file",
@@ -55,6 +59,15 @@ impl Dataset {
             }
         };
         Self::new(path, arrays)
+    }
+
+    /// Windows of `context` characters of a text with the next character of each as its label;
+    /// `path` is what errors call it.
+    ///
+    /// # Errors
+    /// If the text is shorter than one window and its next character.
+    pub fn from_text(path: &Path, text: &str, context: usize) -> Result<Self, Error> {
+        Self::new(path, windows(path, text, context)?)
     }
 
     fn new(path: &Path, arrays: Tensors) -> Result<Self, Error> {
@@ -183,8 +196,7 @@ fn convert(t: &Tensor, to: DType) -> Option<Tensor> {
     }
 }
 
-fn windows(path: &Path, context: usize) -> Result<Tensors, Error> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::file("read", path, e))?;
+fn windows(path: &Path, text: &str, context: usize) -> Result<Tensors, Error> {
     let ids: Vec<i64> = text.chars().map(encode).collect();
     let n = ids.len().saturating_sub(1) / context.max(1);
     if n == 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pamc_lowering::codegen::{self, Options, Target};
 use pamc_lowering::emit::EmitOptions;
 use pamc_lowering::exec::{DataSet, Executable, TrainExecutable};
 use pamc_passes::interpret::{self, Values};
@@ -193,18 +194,41 @@ pub fn trainer(
     data: &Dataset,
     device: Device,
 ) -> Result<Box<dyn Trainer>, Error> {
-    let reads = program.micro.as_ref().unwrap_or(&program.step).graph();
-    let mut arrays = BTreeMap::new();
-    for input in reads.inputs().iter().filter(|i| i.kind == InputKind::Data) {
-        let array = data.array(&input.name, reads.ty(input.node))?;
-        arrays.insert(input.name.clone(), interpret::flush(&array));
-    }
+    let arrays = arrays(&program, data)?;
     if device.interpret {
         return Ok(Box::new(Interpreter::new(program, state, arrays)));
     }
     device.set_threads();
-    let options = EmitOptions { function: "pamc_train".into(), ..EmitOptions::default() };
-    let mut machine = TrainExecutable::new(program.programs(), &options)?;
+    let target = Target::host();
+    let emitted = program.module(&target)?;
+    let object = codegen::compile(&emitted.mlir, &target, &Options::default())?;
+    compiled_trainer(TrainExecutable::load(emitted, object)?, state, arrays)
+}
+
+/// What a training program reads of a data set, without subnormals.
+///
+/// # Errors
+/// If an array is missing or does not fit.
+pub fn arrays(program: &TrainProgram, data: &Dataset) -> Result<BTreeMap<String, Tensor>, Error> {
+    let reads = program.micro.as_ref().unwrap_or(&program.step).graph();
+    let inputs = reads.inputs().iter().filter(|i| i.kind == InputKind::Data);
+    inputs
+        .map(|input| {
+            let array = data.array(&input.name, reads.ty(input.node))?;
+            Ok((input.name.clone(), interpret::flush(&array)))
+        })
+        .collect()
+}
+
+/// A compiled loop with first values of its parameters and states, over its [`arrays`].
+///
+/// # Errors
+/// If a value or an array does not fit.
+pub fn compiled_trainer(
+    mut machine: TrainExecutable,
+    state: BTreeMap<String, Tensor>,
+    arrays: BTreeMap<String, Tensor>,
+) -> Result<Box<dyn Trainer>, Error> {
     for slot in machine.layout().state.clone() {
         if let Some(value) = state.get(&slot.name) {
             machine.state.set(&slot.name, value)?;

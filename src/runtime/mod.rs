@@ -6,4 +6,5 @@ pub mod evaluation;
 pub mod files;
 pub mod metrics;
 pub mod order;
+pub mod sampling;
 pub mod training;

@@ -7,8 +7,8 @@ use pamc_passes::interpret::Values;
 
 use super::{Block, State};
 use crate::Error;
-use crate::codegen::{Jit, Options, Target, compile};
-use crate::emit::{EmitOptions, Layout, Stats, TrainPrograms, module_for_train};
+use crate::codegen::{Jit, Object, Options, Target, compile};
+use crate::emit::{EmitOptions, Emitted, Layout, Stats, TrainPrograms, module_for_train};
 
 type TrainFunction = unsafe extern "C" fn(
     *mut c_void,
@@ -85,6 +85,14 @@ impl TrainExecutable {
         let target = Target::host();
         let emitted = module_for_train(programs, &target, options)?;
         let object = compile(&emitted.mlir, &target, &Options::default())?;
+        Self::load(emitted, object)
+    }
+
+    /// Load what was compiled before: `object` must be that of the training module `emitted`.
+    ///
+    /// # Errors
+    /// If the object cannot be loaded or lacks the module's function.
+    pub fn load(emitted: Emitted, object: Object) -> Result<Self, Error> {
         let code = Jit::load(&[object])?;
         let symbol = code.symbol(&emitted.layout.function)?;
         // SAFETY: the emitted function has this signature.
