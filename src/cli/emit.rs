@@ -213,15 +213,22 @@ fn told(path: &Path, [header, layout]: [PathBuf; 2]) {
     eprintln!("wrote {}, {}, {}", path.display(), header.display(), layout.display());
 }
 
-/// Write the C header and the layout beside a compiled file.
+/// Write the C header and the layout beside a compiled file; all three are there or none.
 ///
 /// # Errors
 /// If a file cannot be written.
 pub fn describe(path: &Path, emitted: &Emitted) -> Result<[PathBuf; 2], Error> {
     let (header, layout) = (path.with_extension("h"), path.with_extension("json"));
-    put(Some(&header), emitted.layout.c_header().as_bytes())?;
     let json = serde_json::to_vec_pretty(&emitted.layout).unwrap_or_default();
-    put(Some(&layout), &json)?;
+    let written = put(Some(&header), emitted.layout.c_header().as_bytes())
+        .and_then(|()| put(Some(&layout), &json));
+    if let Err(error) = written {
+        for file in [path, &header, &layout] {
+            // One that was never written is not there to remove.
+            let _ = std::fs::remove_file(file);
+        }
+        return Err(error);
+    }
     Ok([header, layout])
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::output::{put, table};
 use crate::error::Error;
+use crate::onnx;
 
 /// Arguments of `pamc ops`.
 #[derive(Args, Debug)]
@@ -14,7 +15,7 @@ use crate::error::Error;
 pub struct OpsArgs {
     /// Only operations whose name holds this
     pub filter: Option<String>,
-    /// Only those that ONNX operators import as, with the operators' names
+    /// The ONNX operators that can be imported, with the versions of their operator sets
     #[arg(long)]
     pub onnx: bool,
     /// For programs
@@ -72,10 +73,10 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 /// List the op table.
 pub fn run(args: &OpsArgs) -> Result<(), Error> {
-    let wanted = |op: &&Op| {
-        args.filter.as_ref().is_none_or(|f| op.name.contains(f.as_str()))
-            && (!args.onnx || !op.onnx.is_empty())
-    };
+    if args.onnx {
+        return onnx_operators(args);
+    }
+    let wanted = |op: &&Op| args.filter.as_ref().is_none_or(|f| op.name.contains(f.as_str()));
     let rows: Vec<OpRow> = all().filter(wanted).map(row).collect();
     if args.json {
         return put(None, &json(&rows));
@@ -89,11 +90,43 @@ pub fn run(args: &OpsArgs) -> Result<(), Error> {
     let head = ["op", "kind", "operands", "attributes", "max. error", "what it computes"];
     let mut lines = vec![head.map(String::from).to_vec()];
     for r in &rows {
-        let doc = if args.onnx { r.onnx.join(", ") } else { r.doc.to_string() };
         let cells = [r.name, r.kind].map(String::from);
         lines.push(
-            [&cells[..], &[r.operands.join(", "), r.attributes.join(", "), error(r), doc]].concat(),
+            [
+                &cells[..],
+                &[r.operands.join(", "), r.attributes.join(", "), error(r), r.doc.to_string()],
+            ]
+            .concat(),
         );
+    }
+    put(None, table(&lines).as_bytes())
+}
+
+#[derive(Serialize)]
+struct OnnxRow {
+    domain: &'static str,
+    operator: &'static str,
+    since: i64,
+    until: Option<i64>,
+}
+
+fn onnx_operators(args: &OpsArgs) -> Result<(), Error> {
+    let wanted = |r: &OnnxRow| args.filter.as_ref().is_none_or(|f| r.operator.contains(f.as_str()));
+    let row = |o: onnx::OpSupport| OnnxRow {
+        domain: o.domain,
+        operator: o.op,
+        since: o.since,
+        until: o.until,
+    };
+    let rows: Vec<OnnxRow> = onnx::supported_ops().map(row).filter(wanted).collect();
+    if args.json {
+        return put(None, &json(&rows));
+    }
+    let mut lines = vec![["operator", "domain", "opsets"].map(String::from).to_vec()];
+    for r in &rows {
+        let domain = if r.domain.is_empty() { "ai.onnx" } else { r.domain };
+        let until = r.until.map_or(String::new(), |u| u.to_string());
+        lines.push(vec![r.operator.into(), domain.into(), format!("{} – {until}", r.since)]);
     }
     put(None, table(&lines).as_bytes())
 }

@@ -14,12 +14,16 @@ use crate::error::Error;
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// Write a file by way of a temporary beside it, so that it is there whole or not at all.
+/// Write a file by way of a temporary beside it, so that it is there whole or not at all. What is no
+/// regular file, such as a pipe or a device, is written to.
 ///
 /// # Errors
 /// If the folder is not there or not writable, or the disk is full.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let fail = |e: std::io::Error| Error::file("write", path, e);
+    if path.metadata().is_ok_and(|m| !m.is_file()) {
+        return std::fs::write(path, bytes).map_err(fail);
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;

@@ -16,7 +16,8 @@ fn object(place: &Place, arguments: &str) -> audit::Report {
 #[test]
 fn training_steps_do_not_multiply() {
     let place = Place::new();
-    for model in MODELS {
+    // The tiny sizes, and one whose panels are packed.
+    for model in MODELS.into_iter().chain(["mlp"]) {
         let found = object(&place, &format!("@{model} --train --optimizer adamw --clip-norm 1"));
         assert!(found.is_multiplication_free(), "@{model}: {found}");
         assert!(found.instructions() > 1000, "@{model}: {found}");

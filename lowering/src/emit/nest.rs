@@ -198,7 +198,11 @@ impl<'a> Emitter<'a> {
                     })
                     .collect();
                 let made = scalar::emit(self.b, *prim, attrs, &operands, elem);
-                made.unwrap_or_else(|| self.constant(elem, 0))
+                made.unwrap_or_else(|| {
+                    // Refused by MLIR with this name: a primitive without code is a build error.
+                    let ty = VecTy { elem, lanes };
+                    self.b.define(ty, format_args!("\"pamc.no_code_for.{prim:?}\"() : () -> {ty}"))
+                })
             }
             // Loops of reductions leave their results among the row's values.
             Kind::Reduce(..) => self.constant(elem, 0),
