@@ -178,13 +178,12 @@ impl Pack {
     fn transpose_block(&self, t: &mut Text, src: &str, to: &str, mut facts: Vec<Val>) -> Vec<Val> {
         let lanes = self.lanes;
         let group = lanes.0.min(self.width);
-        // From row to row by adding: LLVM would compute the products of all rows as one vector.
-        let mut from = src.to_string();
         for first in (0..self.width).step_by(group) {
-            let mut rows: Vec<Val> = (0..group)
-                .map(|_| {
-                    let x = t.load(&from, &lanes.int());
-                    from = t.at(&from, "%sw");
+            let mut rows: Vec<Val> = (first..first + group)
+                .map(|row| {
+                    let at = t.i64_op("muli", "%sw", row as i64);
+                    let p = t.at(src, &at);
+                    let x = t.load(&p, &lanes.int());
                     self.element(t, &x, &mut facts, lanes)
                 })
                 .collect();
@@ -214,7 +213,7 @@ impl Pack {
             t.loop_with([&zero, "%width"], 1, &carry(facts), |t, w, mut facts| {
                 let at = t.bin("muli", w, "%sw", "i64");
                 let p = t.at(&src, &at);
-                let x = t.load_alone(&p);
+                let x = t.load(&p, "i32");
                 let y = self.element(t, &x, &mut facts, scalar);
                 let p = t.at(&to, w);
                 t.store(&y, &p, "i32");

@@ -189,14 +189,6 @@ impl Text {
         self.def(&format!("llvm.load {pointer} {{alignment = 4 : i64}} : !llvm.ptr -> {ty}"))
     }
 
-    /// Loads one 32-bit integer in a loop that stays as it is: the addresses of strided elements
-    /// side by side, which LLVM would gather, are products of vectors.
-    pub fn load_alone(&mut self, pointer: &str) -> Val {
-        self.def(&format!(
-            "llvm.load volatile {pointer} {{alignment = 4 : i64}} : !llvm.ptr -> i32"
-        ))
-    }
-
     /// Stores a 32-bit-element value of type `ty`.
     pub fn store(&mut self, value: &str, pointer: &str, ty: &str) {
         self.line(&format!(
