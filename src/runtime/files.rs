@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use npyz::{DType as NpyType, NpyFile, Order, TypeChar, WriterBuilder};
@@ -25,7 +26,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         return std::fs::write(path, bytes).map_err(fail);
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    // As readable as any new file: the user's umask applies.
+    let open = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(open).tempfile_in(folder).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
