@@ -22,5 +22,5 @@ lint: setup ## Check the formatting, and clippy without a warning
 demo: build ## Train a small GPT on public-domain text without multiplying, and as usual beside it
 	target/release/pamc demo --out target/demo
 
-bench: setup ## Time the contraction kernels on one core
-	cargo run --release --package pamc-lowering --example contraction_speed
+bench: setup ## Time kernels and training steps, PAM beside ordinary floats
+	cargo bench --bench bench

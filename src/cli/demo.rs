@@ -30,10 +30,10 @@ use crate::source::{Gradients, Source};
 
 const TRAIN: &str = include_str!("../../models/data/shakespeare_train.txt");
 const VALID: &str = include_str!("../../models/data/shakespeare_valid.txt");
-const BATCH: usize = 16;
+const BATCH: usize = 8;
 /// Steps for each arithmetic in a minute of the whole demo on two cores, compiling and evaluating
 /// included. A fixed number, so that a seed gives the same weights on every machine.
-const STEPS_PER_MINUTE: f64 = 150.0;
+const STEPS_PER_MINUTE: f64 = 350.0;
 const PROMPT: &str = "KING.\n";
 const CHARACTERS: usize = 320;
 const TEMPERATURE: f64 = 0.7;
@@ -146,17 +146,17 @@ impl<'a> Demo<'a> {
     fn settings(&self, arith: Arith) -> Settings {
         let steps = u32::try_from(self.steps).unwrap_or(u32::MAX);
         let schedule =
-            Schedule { curve: Curve::Cosine, warmup: steps / 10, total: Some(steps), floor: 0.05 };
+            Schedule { curve: Curve::Cosine, warmup: steps / 20, total: Some(steps), floor: 0.05 };
         let train = TrainSpec {
             optimizer: Optimizer::AdamW(
                 Adam { beta2: 0.95, ..Adam::default() },
                 AdamWForm::default(),
             ),
-            lr: 3e-3,
+            lr: 2e-3,
             schedule,
-            weight_decay: 0.1,
+            weight_decay: 0.01,
             decayed: Decayed::Matrices,
-            clip_norm: Some(1.0),
+            clip_norm: None,
             accumulate: 1,
             grad: GradSpec::default(),
             metrics: Vec::new(),
