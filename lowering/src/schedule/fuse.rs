@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use pamc_passes::ir::{DType, Graph, Node, NodeId, Tensor};
 use pamc_passes::ops::{Prim, normalize_axis, reduced_axes};
+use petgraph::algo::has_path_connecting;
+use petgraph::graphmap::DiGraphMap;
 
 use super::view::{View, ViewOp};
 
@@ -40,8 +42,6 @@ pub struct Group {
     pub members: HashSet<NodeId>,
     /// Those of them that are written to memory.
     pub roots: Vec<NodeId>,
-    /// Groups that read its roots.
-    readers: BTreeSet<usize>,
     /// The inner dimensions were appended to the space after this many demands.
     extended: bool,
 }
@@ -73,6 +73,8 @@ pub struct Fusion<'g> {
     /// Kernels, in order of execution.
     pub groups: Vec<Group>,
     demands: Vec<Vec<Demand>>,
+    /// From each kernel to those that read its results.
+    flow: DiGraphMap<usize, ()>,
 }
 
 /// The only element of a constant that is the same everywhere.
@@ -136,13 +138,7 @@ pub fn kept_first(graph: &Graph, node: &Node) -> (Vec<ViewOp>, Vec<usize>, Vec<u
 
 impl Group {
     fn new(work: Work) -> Group {
-        Group {
-            work,
-            members: HashSet::new(),
-            roots: Vec::new(),
-            readers: BTreeSet::new(),
-            extended: false,
-        }
+        Group { work, members: HashSet::new(), roots: Vec::new(), extended: false }
     }
 
     /// Extents of the whole index space.
@@ -181,6 +177,7 @@ impl<'g> Fusion<'g> {
             based: Vec::with_capacity(graph.len()),
             groups: Vec::new(),
             demands: vec![Vec::new(); graph.len()],
+            flow: DiGraphMap::new(),
         };
         fusion.find_bases(copies);
         let live = graph.live();
@@ -255,7 +252,7 @@ impl<'g> Fusion<'g> {
     /// A new group with this root, read by all who demand it.
     fn start(&mut self, work: Work, root: NodeId) -> usize {
         self.groups.push(Group::new(work));
-        let group = self.groups.len() - 1;
+        let group = self.flow.add_node(self.groups.len() - 1);
         self.join(group, root, true);
         group
     }
@@ -265,8 +262,9 @@ impl<'g> Fusion<'g> {
         if root {
             self.groups[group].roots.push(id);
             let readers = self.demands[id.index()].iter().map(|d| d.group);
-            let readers: Vec<_> = readers.filter(|&g| g != group && g != usize::MAX).collect();
-            self.groups[group].readers.extend(readers);
+            for reader in readers.filter(|&g| g != group && g != usize::MAX) {
+                self.flow.add_edge(group, reader, ());
+            }
         }
     }
 
@@ -301,16 +299,7 @@ impl<'g> Fusion<'g> {
 
     /// True if results of `from` reach `to` through other kernels or directly.
     fn reaches(&self, from: usize, to: usize) -> bool {
-        let (mut seen, mut stack) = (HashSet::new(), vec![from]);
-        while let Some(g) = stack.pop() {
-            if g == to {
-                return true;
-            }
-            if seen.insert(g) {
-                stack.extend(self.groups[g].readers.iter().copied());
-            }
-        }
-        false
+        has_path_connecting(&self.flow, from, to, None)
     }
 
     /// True if every reader of `id` may run after `group`, which itself does not read it from
@@ -331,14 +320,14 @@ impl<'g> Fusion<'g> {
     fn sort(&mut self) {
         let n = self.groups.len();
         let mut waits = vec![0usize; n];
-        self.groups.iter().for_each(|g| g.readers.iter().for_each(|&r| waits[r] += 1));
+        self.flow.all_edges().for_each(|(_, reader, ())| waits[reader] += 1);
         let key = |g: &Group| g.roots.iter().min().copied().unwrap_or(NodeId(u32::MAX));
         let mut ready: BTreeSet<(NodeId, usize)> =
             (0..n).filter(|&g| waits[g] == 0).map(|g| (key(&self.groups[g]), g)).collect();
         let mut order = Vec::with_capacity(n);
         while let Some((_, g)) = ready.pop_first() {
             order.push(g);
-            for &r in &self.groups[g].readers {
+            for r in self.flow.neighbors(g) {
                 waits[r] -= 1;
                 if waits[r] == 0 {
                     ready.insert((key(&self.groups[r]), r));

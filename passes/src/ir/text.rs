@@ -10,6 +10,7 @@
 //! ```
 
 mod lexer;
+mod number;
 mod parser;
 mod printer;
 
