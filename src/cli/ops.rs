@@ -105,16 +105,16 @@ pub fn run(args: &OpsArgs) -> Result<(), Error> {
 #[derive(Serialize)]
 struct OnnxRow {
     domain: &'static str,
-    operator: &'static str,
+    name: &'static str,
     since: i64,
     until: Option<i64>,
 }
 
 fn onnx_operators(args: &OpsArgs) -> Result<(), Error> {
-    let wanted = |r: &OnnxRow| args.filter.as_ref().is_none_or(|f| r.operator.contains(f.as_str()));
+    let wanted = |r: &OnnxRow| args.filter.as_ref().is_none_or(|f| r.name.contains(f.as_str()));
     let row = |o: onnx::OpSupport| OnnxRow {
         domain: o.domain,
-        operator: o.op,
+        name: o.op,
         since: o.since,
         until: o.until,
     };
@@ -126,7 +126,7 @@ fn onnx_operators(args: &OpsArgs) -> Result<(), Error> {
     for r in &rows {
         let domain = if r.domain.is_empty() { "ai.onnx" } else { r.domain };
         let until = r.until.map_or(String::new(), |u| u.to_string());
-        lines.push(vec![r.operator.into(), domain.into(), format!("{} – {until}", r.since)]);
+        lines.push(vec![r.name.into(), domain.into(), format!("{} – {until}", r.since)]);
     }
     put(None, table(&lines).as_bytes())
 }

@@ -147,9 +147,10 @@ impl<'a> Emitter<'a> {
         self.vector_dim().is_some_and(|d| self.depends[expr] >> d & 1 != 0)
     }
 
-    /// True if an expression depends on the inner indices.
+    /// True if an expression depends on the inner indices. In an ordered nest each point reads what the
+    /// one before has written.
     fn inner(&self, expr: usize) -> bool {
-        self.depends[expr] >> self.nest.outer.len() != 0
+        self.nest.ordered != (0, 0) || self.depends[expr] >> self.nest.outer.len() != 0
     }
 
     fn index(&mut self, value: usize) -> Value {

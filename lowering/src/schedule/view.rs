@@ -106,9 +106,11 @@ impl View {
         })
     }
 
-    /// All of them in turn; of reshapes in a row only the last counts.
+    /// All of them in turn; of reshapes in a row, permutations that change nothing between them, only
+    /// the last counts.
     pub fn apply_all<'a>(&self, ops: impl IntoIterator<Item = &'a ViewOp>) -> Option<View> {
-        let mut ops = ops.into_iter().peekable();
+        let idle = |op: &&ViewOp| matches!(op, ViewOp::Permute(p) if p.iter().is_sorted());
+        let mut ops = ops.into_iter().filter(|op| !idle(op)).peekable();
         let mut view = self.clone();
         while let Some(op) = ops.next() {
             let skipped =
