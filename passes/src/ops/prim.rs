@@ -1,7 +1,7 @@
 //! The closed set of primitives: what the interpreter evaluates and the code generator emits.
 
 /// A primitive operation. Adding one means a table row, an arm in the interpreter and an arm in
-/// the code generator; rustc asks for both arms.
+/// the code generator; a test over the table finds a missing one.
 #[allow(missing_docs, reason = "each is documented by its table row")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Prim {
