@@ -5,6 +5,7 @@ pub mod codegen;
 pub mod emit;
 mod error;
 pub mod exec;
+pub mod gpu;
 pub mod kernels;
 pub mod schedule;
 
