@@ -313,7 +313,7 @@ fn training_set(
     let batch = dims.get("batch").copied().unwrap_or(1);
     let chosen = match gradients {
         Gradients::Derive => graphs.loss,
-        Gradients::File => graphs.gradients,
+        Gradients::File => set.own_gradients(&graphs.dims)?,
     };
     let forward = graphs.forward.graph;
     let [(output, value), ..] = &results(&forward)[..] else {

@@ -1,11 +1,12 @@
 """Makes the ONNX Runtime training sets in this folder.
 
-Needs torch 2.4.1, onnx, numpy and onnxruntime-training 1.19.2 (the last release of it):
+Needs torch 2.4.1 (`patches`: 2.15), onnx, numpy and onnxruntime-training 1.19.2 (the last release of it):
 
     python make.py mlp_adamw
     python make.py lm_tiny
     python make.py cnn_bn
     python make.py mlp_mse
+    python make.py patches
 
 writes training_model.onnx, eval_model.onnx, optimizer_model.onnx, checkpoint and forward.onnx
 into the folder of that name. The weights are random and no seed was recorded, so a new run gives files of
@@ -115,7 +116,29 @@ class Regression(torch.nn.Module):
         return self.fc2(torch.relu(self.fc1(x)))
 
 
+class Patches(torch.nn.Module):
+    """Patches of an image, one block with a fused projection, softsign; 16 × 16 to 4 classes. Its
+    gradient nodes are the rarer ones: of slices, quotients, average pooling, GELU with a bias."""
+
+    def __init__(self, d=8):
+        super().__init__()
+        self.embed = torch.nn.Conv2d(1, d, 3, stride=2, padding=1)
+        self.pool = torch.nn.AvgPool2d(2)
+        self.qkv, self.o = torch.nn.Linear(d, 3 * d), torch.nn.Linear(d, d)
+        self.f1, self.f2 = torch.nn.Linear(d, 2 * d), torch.nn.Linear(2 * d, d)
+        self.head = torch.nn.Linear(d, 4)
+
+    def forward(self, x):
+        x = self.pool(self.embed(x)).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(x).chunk(3, -1)
+        x = x + self.o(torch.softmax(q @ k.transpose(-2, -1) / 3.0, -1) @ v)
+        x = x + self.f2(torch.nn.functional.gelu(self.f1(x)))
+        x = x[:, 1:14:3] / (1.5 + torch.sigmoid(x[:, 2:15:3]))
+        return self.head(torch.nn.functional.softsign(x).mean(1))
+
+
 SETS = {
+    "patches": (Patches, torch.zeros(2, 1, 16, 16), "input", {"output": {0: "batch"}}),
     "mlp_adamw": (Mlp, torch.zeros(2, 784), "input", {"output": {0: "batch"}}),
     "lm_tiny": (Lm, torch.zeros(2, 32, dtype=torch.int64), "ids", {"output": {0: "rows"}}),
     "cnn_bn": (Cnn, torch.zeros(2, 1, 28, 28), "input", {"output": {0: "batch"}}),
@@ -139,6 +162,7 @@ def main(name):
         opset_version=17,
         training=torch.onnx.TrainingMode.TRAINING,
         do_constant_folding=False,
+        **({"dynamo": False} if torch.__version__ >= "2.5" else {}),
     )
     trained = [n for n, _ in model.named_parameters()]
     frozen = [n for n, _ in model.named_buffers() if not n.endswith("num_batches_tracked")]

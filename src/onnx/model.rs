@@ -130,6 +130,10 @@ impl Model {
         &self.graph
     }
 
+    pub(super) fn graph_mut(&mut self) -> &mut GraphProto {
+        &mut self.graph
+    }
+
     pub(super) fn dir(&self) -> Option<&Path> {
         self.file.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p })
     }

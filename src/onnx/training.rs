@@ -10,6 +10,7 @@ use super::error::OnnxError;
 use super::import::{self, ImportOptions, Imported, Parameters, Regions, dims_of};
 use super::model::Model;
 use super::optimizer::OptimizerSpec;
+use super::proto::{GraphProto, NodeProto};
 
 /// What `training_model.onnx` calls the accumulated gradient, after the parameter's name.
 const ACCUMULATED: &str = "_grad.accumulation.out";
@@ -42,9 +43,6 @@ pub struct TrainingGraphs {
     pub eval: Imported,
     /// The model in training mode and `loss`: what is to be differentiated.
     pub loss: Imported,
-    /// Like `loss`, with the file's own gradients: an output `grad.<parameter>` for each trained
-    /// parameter.
-    pub gradients: Imported,
     /// Sizes of all symbolic dimensions, with those that follow from the ones given.
     pub dims: HashMap<String, usize>,
 }
@@ -67,11 +65,13 @@ impl OnnxTrainingSet {
         let forward = if forward.is_file() { Some(Model::load(&forward)?) } else { None };
         let eval = Model::load(&dir.join("eval_model.onnx"))?;
         let optimizer = OptimizerSpec::of(&Model::load(&dir.join("optimizer_model.onnx"))?)?;
+        let mut training = Model::load(&dir.join("training_model.onnx"))?;
+        name_pooled_shapes(training.graph_mut());
         let mut set = OnnxTrainingSet {
             dir: dir.to_owned(),
             model_outputs: forward.as_ref().map(outputs).unwrap_or_default(),
             forward,
-            training: Model::load(&dir.join("training_model.onnx"))?,
+            training,
             checkpoint: Checkpoint::load(&dir.join("checkpoint"))?,
             eval,
             optimizer,
@@ -155,16 +155,32 @@ impl OnnxTrainingSet {
             Regions { forward: self.model_outputs.clone(), loss: vec![loss_name.clone()] };
         options.outputs = vec![loss_name.clone()];
         let eval = rename(self.eval.import(&options)?, &loss_name);
-        // With the accumulators begun anew, what they hold is the gradient.
+        self.begin_accumulators_anew(&mut options);
+        let loss = rename(self.training.import(&options)?, &loss_name);
+        Ok(TrainingGraphs { forward, eval, loss, dims: options.dims })
+    }
+
+    /// Like [`TrainingGraphs::loss`], with the file's own gradients: an output `grad.<parameter>`
+    /// for each trained parameter. `dims` are [`TrainingGraphs::dims`].
+    ///
+    /// # Errors
+    /// As [`Model::import`].
+    pub fn own_gradients(&self, dims: &HashMap<String, usize>) -> Result<Imported, OnnxError> {
+        let mut options = self.options(dims.clone());
+        let loss_name = outputs(&self.eval).swap_remove(0);
+        options.regions =
+            Regions { forward: self.model_outputs.clone(), loss: vec![loss_name.clone()] };
+        self.begin_accumulators_anew(&mut options);
+        Ok(rename(self.training.import(&options)?, &loss_name))
+    }
+
+    /// What accumulators hold after they are begun anew is the gradient.
+    fn begin_accumulators_anew(&self, options: &mut ImportOptions) {
         options.bind.insert(RESET.to_owned(), Tensor::full(&[1], true));
         for p in self.parameters() {
             let buffer = Tensor::zeros(&p.tensor.ty());
             options.bind.insert(format!("{}{BUFFER}", p.name), buffer);
         }
-        let loss = rename(self.training.import(&options)?, &loss_name);
-        options.outputs.clear();
-        let gradients = rename(self.training.import(&options)?, &loss_name);
-        Ok(TrainingGraphs { forward, eval, loss, gradients, dims: options.dims })
     }
 
     /// Trained parameters are parameters, running statistics state, other frozen ones constants.
@@ -262,4 +278,33 @@ fn rename(mut imported: Imported, loss: &str) -> Imported {
         let _ = imported.graph.output(new, node);
     }
     imported
+}
+
+/// Some versions of ONNX Runtime write `AveragePoolGrad` with the gradient alone, though the shape
+/// of what was pooled does not follow from it: puts that shape first, as the others write it. The
+/// gradient of a value `y` is called `y_grad`.
+fn name_pooled_shapes(graph: &mut GraphProto) {
+    let pooled: HashMap<String, String> = graph
+        .node
+        .iter()
+        .filter(|n| n.op_type == "AveragePool")
+        .filter_map(|n| Some((format!("{}_grad", n.output.first()?), n.input.first()?.clone())))
+        .collect();
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for mut node in std::mem::take(&mut graph.node) {
+        let alone = node.op_type == "AveragePoolGrad" && node.input.len() == 1;
+        if let Some(x) = node.input.first().and_then(|g| pooled.get(g)).filter(|_| alone) {
+            let shape = format!("{}/pooled_shape", node.name);
+            nodes.push(NodeProto {
+                input: vec![x.clone()],
+                output: vec![shape.clone()],
+                name: shape.clone(),
+                op_type: "Shape".to_owned(),
+                ..NodeProto::default()
+            });
+            node.input.insert(0, shape);
+        }
+        nodes.push(node);
+    }
+    graph.node = nodes;
 }

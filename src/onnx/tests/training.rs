@@ -82,7 +82,8 @@ fn two_steps_follow_onnx_runtime() {
         let mut values = parameters(&set);
         let feed =
             |values: &Values, batch: Values| values.clone().into_iter().chain(batch).collect();
-        let made = run(&graphs.gradients.graph, &feed(&values, first.clone()));
+        let gradients = set.own_gradients(&graphs.dims).unwrap();
+        let made = run(&gradients.graph, &feed(&values, first.clone()));
         let loss = made["loss"].item::<f32>().unwrap();
         assert!((loss - losses[0]).abs() < 1e-5 * loss, "{name}: {loss} against {}", losses[0]);
         for p in set.parameters() {
@@ -124,11 +125,12 @@ fn noise(graph: &Graph, set: &OnnxTrainingSet) -> Values {
 /// pooling, batch statistics and squared error, whose gradient operators are composed here.
 #[test]
 fn gradients_in_the_file_agree_with_differences() {
-    for name in ["cnn_bn", "mlp_mse"] {
+    for name in ["cnn_bn", "mlp_mse", "patches"] {
         let set = load(name);
         let graphs = graphs(&set, 3);
-        let values = noise(&graphs.gradients.graph, &set);
-        let made = run(&graphs.gradients.graph, &values);
+        let gradients = set.own_gradients(&graphs.dims).unwrap();
+        let values = noise(&gradients.graph, &set);
+        let made = run(&gradients.graph, &values);
         for p in set.parameters() {
             let gradient = made[&format!("grad.{}", p.name)].to_vec::<f32>().unwrap();
             let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
@@ -193,7 +195,8 @@ fn parameters_are_the_trained_ones_and_data_comes_first() {
         let set = load(name);
         let graphs = graphs(&set, 2);
         let checkpoint = Checkpoint::load(&fixture(name, "checkpoint")).unwrap();
-        for graph in [&graphs.loss.graph, &graphs.gradients.graph] {
+        let gradients = set.own_gradients(&graphs.dims).unwrap();
+        for graph in [&graphs.loss.graph, &gradients.graph] {
             let of = |kind| graph.inputs().iter().filter(move |i| i.kind == kind);
             assert_eq!(of(InputKind::Param).count(), checkpoint.trainable.len());
             assert_eq!(of(InputKind::State).count(), 0);
@@ -211,8 +214,9 @@ fn scopes_and_regions(graph: &Graph, op: &str) -> Vec<(String, Region)> {
 
 #[test]
 fn nodes_know_their_layer_and_their_part_of_the_program() {
-    let graphs = graphs(&load("mlp_adamw"), 2);
-    let graph = &graphs.gradients.graph;
+    let set = load("mlp_adamw");
+    let gradients = set.own_gradients(&graphs(&set, 2).dims).unwrap();
+    let graph = &gradients.graph;
     let found = scopes_and_regions(graph, "relu");
     assert_eq!(found, [(String::new(), Region::Forward)]);
     let found = scopes_and_regions(graph, "cross_entropy");

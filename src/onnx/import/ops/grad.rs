@@ -53,9 +53,36 @@ pub(in crate::onnx) fn sigmoid(s: &mut Site) -> Out {
     Ok(vec![s.b.mul(&g, &slope)?])
 }
 
-/// GeluGrad: g (Φ(x) + x φ(x)).
+/// DivGrad: operands g, a, b; results g ⊘ b and −((g ⊙ (a ⊘ b)) ⊘ b), summed where an operand was
+/// broadcast.
+pub(in crate::onnx) fn div(s: &mut Site) -> Out {
+    let (g, a, b) = (s.input(0)?, s.input(1)?, s.input(2)?);
+    let da = s.b.div(&g, &b)?;
+    let da = unbroadcast(s, &da, &a)?;
+    let quotient = s.b.div(&a, &b)?;
+    let db = s.b.mul(&g, &quotient)?;
+    let db = s.b.div(&db, &b)?;
+    let db = s.b.op("neg", &[&db], Attrs::none())?;
+    let db = unbroadcast(s, &db, &b)?;
+    Ok(vec![da, db])
+}
+
+/// Sums `g` over the axes along which `of` was broadcast to its shape.
+fn unbroadcast(s: &mut Site, g: &Value, of: &Value) -> Made {
+    let (from, to) = (s.b.shape(g), s.b.shape(of));
+    let lead = from.len().saturating_sub(to.len());
+    let wide = |i: &usize| *i < lead || (to[i - lead] == 1 && from[*i] != 1);
+    let axes: Vec<usize> = (0..from.len()).filter(wide).collect();
+    let sum = s.b.sum(g, &axes, true)?;
+    s.b.reshape(&sum, &to)
+}
+
+/// GeluGrad and BiasGeluGrad_dX: g (Φ(x) + x φ(x)); x may have a bias to add.
 pub(in crate::onnx) fn gelu(s: &mut Site) -> Out {
-    let (g, x) = (s.input(0)?, s.input(1)?);
+    let (g, mut x) = (s.input(0)?, s.input(1)?);
+    if let Some(bias) = s.opt(2) {
+        x = s.b.add(&x, &bias)?;
+    }
     let z = s.b.mul_const(&x, SQRT_HALF)?;
     let erf = s.b.erf(&z)?;
     let cdf = s.b.add_const(&erf, 1.0)?;
@@ -69,7 +96,7 @@ pub(in crate::onnx) fn gelu(s: &mut Site) -> Out {
     Ok(vec![s.b.mul(&g, &slope)?])
 }
 
-/// FastGeluGrad: with t = tanh(a (x + b x³)), g (½ (1 + t) + ½ x (1 − t²) a (1 + 3 b x²)).
+/// FastGeluGrad and BiasFastGeluGrad_dX: with t = tanh(a (x + b x³)), g (½ (1 + t) + ½ x (1 − t²) a (1 + 3 b x²)).
 pub(in crate::onnx) fn fast_gelu(s: &mut Site) -> Out {
     let (g, mut x) = (s.input(0)?, s.input(1)?);
     if let Some(bias) = s.opt(2) {
@@ -213,6 +240,34 @@ pub(in crate::onnx) fn gather(s: &mut Site) -> Out {
     let axis = s.axis(axis, shape.len())?;
     let attrs = Attrs::none().with("axis", axis as i64).with("size", shape[axis] as i64);
     Ok(vec![s.b.op("scatter_add", &[&index, &g], attrs)?])
+}
+
+/// SliceGrad: the gradient at the places that the slice took, zeros elsewhere. Operands: g, the
+/// shape of what was sliced, then as Slice.
+pub(in crate::onnx) fn slice(s: &mut Site) -> Out {
+    let g = s.input(0)?;
+    let Some(shape) = s.const_ints(1, "shape")? else { return invalid("no shape is given") };
+    let shape = sizes(&shape)?;
+    let cut = super::layout::slice_operands(s, 2, &shape)?;
+    if s.b.shape(&g) != cut.sizes {
+        return invalid(format!("the gradient is {}, the slice {:?}", s.b.ty(&g), cut.sizes));
+    }
+    let rank = shape.len();
+    let mut flips = vec![1i64; rank];
+    let (mut lo, mut hi, mut interior) = (vec![0i64; rank], vec![0i64; rank], vec![0i64; rank]);
+    for axis in 0..rank {
+        let (step, len) = (cut.steps[axis], cut.sizes[axis] as i64);
+        let reach = (len - 1).max(0) * step;
+        flips[axis] = step.signum();
+        lo[axis] = cut.starts[axis] + reach.min(0);
+        interior[axis] = step.abs() - 1;
+        hi[axis] = shape[axis] as i64 - lo[axis] - if len == 0 { 0 } else { reach.abs() + 1 };
+    }
+    let ends = cut.sizes.iter().zip(&flips);
+    let starts: Vec<i64> = ends.map(|(&n, &f)| if f < 0 { n as i64 - 1 } else { 0 }).collect();
+    let g = s.b.slice_by(&g, &starts, &cut.sizes, Some(&flips))?;
+    let attrs = Attrs::none().with("lo", lo).with("hi", hi).with("interior", interior);
+    Ok(vec![s.b.op("pad", &[&g], attrs.with("value", 0f32))?])
 }
 
 /// DropoutGrad: the gradient where the mask is set, scaled as the kept elements were.

@@ -166,48 +166,66 @@ struct SliceArgs {
     steps: Option<Vec<i64>>,
 }
 
-fn slice_args(s: &Site) -> Made<SliceArgs> {
-    let need = |list: Option<Vec<i64>>, what: &str| {
-        list.ok_or_else(|| Fault::Invalid(format!("no {what} are given")))
-    };
-    Ok(if s.opset < 10 {
-        SliceArgs {
-            starts: need(s.ints("starts")?, "starts")?,
-            ends: need(s.ints("ends")?, "ends")?,
+/// Every axis of a slice: its first index, step and number of elements.
+pub(super) struct Cut {
+    pub starts: Vec<i64>,
+    pub steps: Vec<i64>,
+    pub sizes: Vec<usize>,
+}
+
+fn given<T>(list: Option<T>, what: &str) -> Made<T> {
+    list.ok_or_else(|| Fault::Invalid(format!("no {what} are given")))
+}
+
+impl SliceArgs {
+    fn attributes(s: &Site) -> Made<Self> {
+        Ok(SliceArgs {
+            starts: given(s.ints("starts")?, "starts")?,
+            ends: given(s.ints("ends")?, "ends")?,
             axes: s.ints("axes")?,
             steps: None,
+        })
+    }
+
+    fn operands(s: &Site, first: usize) -> Made<Self> {
+        Ok(SliceArgs {
+            starts: given(s.const_ints(first, "starts")?, "starts")?,
+            ends: given(s.const_ints(first + 1, "ends")?, "ends")?,
+            axes: s.const_ints(first + 2, "axes")?,
+            steps: s.const_ints(first + 3, "steps")?,
+        })
+    }
+
+    fn of(self, s: &Site, shape: &[usize]) -> Made<Cut> {
+        let (rank, n) = (shape.len(), self.starts.len());
+        let axes = self.axes.unwrap_or_else(|| (0..n as i64).collect());
+        let given_steps = self.steps.unwrap_or_else(|| vec![1; n]);
+        if self.ends.len() != n || axes.len() != n || given_steps.len() != n {
+            return invalid("starts, ends, axes and steps are of different lengths");
         }
-    } else {
-        SliceArgs {
-            starts: need(s.const_ints(1, "starts")?, "starts")?,
-            ends: need(s.const_ints(2, "ends")?, "ends")?,
-            axes: s.const_ints(3, "axes")?,
-            steps: s.const_ints(4, "steps")?,
+        let mut cut = Cut { starts: vec![0; rank], steps: vec![1; rank], sizes: shape.to_vec() };
+        for i in 0..n {
+            let (axis, step) = (s.axis(axes[i], rank)?, given_steps[i]);
+            if step == 0 || step == i64::MIN {
+                return invalid(format!("step {step}"));
+            }
+            let (start, len) = range(self.starts[i], self.ends[i], step, cut.sizes[axis]);
+            (cut.starts[axis], cut.steps[axis], cut.sizes[axis]) = (start, step, len);
         }
-    })
+        Ok(cut)
+    }
+}
+
+/// What the operands from number `first` on (starts, ends, axes, steps) take of `shape`.
+pub(super) fn slice_operands(s: &Site, first: usize, shape: &[usize]) -> Made<Cut> {
+    SliceArgs::operands(s, first)?.of(s, shape)
 }
 
 pub(in crate::onnx) fn slice(s: &mut Site) -> Out {
     let x = s.input(0)?;
-    let mut size = s.b.shape(&x);
-    let rank = size.len();
-    let args = slice_args(s)?;
-    let n = args.starts.len();
-    let axes = args.axes.unwrap_or_else(|| (0..n as i64).collect());
-    let given_steps = args.steps.unwrap_or_else(|| vec![1; n]);
-    if args.ends.len() != n || axes.len() != n || given_steps.len() != n {
-        return invalid("starts, ends, axes and steps are of different lengths");
-    }
-    let (mut starts, mut steps) = (vec![0; rank], vec![1; rank]);
-    for i in 0..n {
-        let (axis, step) = (s.axis(axes[i], rank)?, given_steps[i]);
-        if step == 0 || step == i64::MIN {
-            return invalid(format!("step {step}"));
-        }
-        let (start, len) = range(args.starts[i], args.ends[i], step, size[axis]);
-        (starts[axis], steps[axis], size[axis]) = (start, step, len);
-    }
-    Ok(vec![s.b.slice_by(&x, &starts, &size, Some(&steps))?])
+    let args = if s.opset < 10 { SliceArgs::attributes(s)? } else { SliceArgs::operands(s, 1)? };
+    let cut = args.of(s, &s.b.shape(&x))?;
+    Ok(vec![s.b.slice_by(&x, &cut.starts, &cut.sizes, Some(&cut.steps))?])
 }
 
 /// First index and number of elements of `start..end` by `step` within an axis of extent `n`.
