@@ -57,13 +57,13 @@ impl TrainProgram {
     /// # Errors
     /// If the programs are no training step.
     pub fn module(&self, target: &Target) -> Result<Emitted, Error> {
-        let programs = TrainPrograms {
-            step: &self.step,
-            micro: self.micro.as_ref(),
-            accumulate: self.accumulate,
-        };
         let options = EmitOptions { function: "pamc_train".into(), ..EmitOptions::default() };
-        Ok(module_for_train(programs, target, &options)?)
+        Ok(module_for_train(self.programs(), target, &options)?)
+    }
+
+    /// What code is made of.
+    pub fn programs(&self) -> TrainPrograms<'_> {
+        TrainPrograms { step: &self.step, micro: self.micro.as_ref(), accumulate: self.accumulate }
     }
 }
 

@@ -58,6 +58,9 @@ pub enum Error {
     /// Code generation failed.
     #[error(transparent)]
     Lowering(#[from] pamc_lowering::Error),
+    /// A device cannot be used, or failed.
+    #[error(transparent)]
+    Device(#[from] crate::runtime::gpu::DeviceError),
     /// A pass failed.
     #[error(transparent)]
     Pass(#[from] pamc_passes::manager::PipelineError),

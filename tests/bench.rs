@@ -9,6 +9,7 @@ use pamc::compile::{Settings, compile, compile_training};
 use pamc::dsl::{Init, Mode, Net, Var};
 use pamc::runtime::data::Dataset;
 use pamc::runtime::device::{self, Device};
+use pamc::runtime::devices::DeviceName;
 use pamc::runtime::order::Order;
 use pamc::source::{Gradients, Source};
 use pamc_lowering::codegen::set_threads;
@@ -113,7 +114,7 @@ fn training(model: &str, data: &str, batch: usize, steps: usize) -> Result<Row, 
             compile_training(model.graph, &settings(arith, Some(TrainSpec::default())))?.program;
         let mut state = model.initial;
         state.extend(program.initial.clone());
-        let device = Device { interpret: false, threads: None };
+        let device = Device { name: DeviceName::Cpu, threads: None };
         let mut trainer = device::trainer(program, state, &data, device)?;
         let mut order = Order::new(data.samples(), batch, Some(0));
         let mut out = [0.0; 2];

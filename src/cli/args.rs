@@ -10,6 +10,7 @@ use pamc_passes::manager::Manager;
 
 use crate::error::Error;
 use crate::runtime::device::Device;
+use crate::runtime::devices::DeviceName;
 
 /// Which model, and the sizes it is left open in.
 #[derive(Args, Clone, Debug)]
@@ -163,21 +164,13 @@ impl CompilerArgs {
     }
 }
 
-/// Where a program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DeviceName {
-    /// Compiled for this machine's processor
-    Cpu,
-    /// Node by node in the reference interpreter: slow, the same bits
-    Interpret,
-}
-
 /// How to run.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Running")]
 pub struct DeviceArgs {
-    /// Where the program runs
-    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    /// Where the program runs: cpu, interpret (node by node in the reference interpreter: slow),
+    /// vulkan[:N] or cuda[:N] (`pamc devices` lists them); PAM gives the same bits on all
+    #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceName,
     /// Threads to use; the results do not depend on it [default: all cores]
     #[arg(long)]
@@ -186,6 +179,6 @@ pub struct DeviceArgs {
 
 impl From<DeviceArgs> for Device {
     fn from(args: DeviceArgs) -> Device {
-        Device { interpret: args.device == DeviceName::Interpret, threads: args.threads }
+        Device { name: args.device, threads: args.threads }
     }
 }

@@ -22,6 +22,7 @@ use crate::dsl::Mode;
 use crate::error::Error;
 use crate::runtime::data::Dataset;
 use crate::runtime::device::{self, Device};
+use crate::runtime::devices::DeviceName;
 use crate::runtime::evaluation::Evaluation;
 use crate::runtime::order::Order;
 use crate::runtime::sampling::{Sampling, Writer};
@@ -37,7 +38,7 @@ const STEPS_PER_MINUTE: f64 = 350.0;
 const PROMPT: &str = "KING.\n";
 const CHARACTERS: usize = 320;
 const TEMPERATURE: f64 = 0.7;
-const DEVICE: Device = Device { interpret: false, threads: None };
+const DEVICE: Device = Device { name: DeviceName::Cpu, threads: None };
 
 /// Arguments of `pamc demo`.
 #[derive(Args, Debug)]

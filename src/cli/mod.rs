@@ -2,6 +2,7 @@
 
 mod args;
 mod demo;
+mod devices;
 mod emit;
 mod explain;
 mod ops;
@@ -41,6 +42,8 @@ enum Command {
     Train(Box<train::TrainCommand>),
     /// Train a small GPT on Shakespeare, in PAM and as usual, and compare
     Demo(demo::DemoArgs),
+    /// List the devices that programs can run on
+    Devices(devices::DevicesArgs),
     /// Show what became of a node, step by step
     Explain(explain::ExplainArgs),
     /// List the operations
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Run(args)), _) => run::run(&args),
         (Some(Command::Train(args)), _) => train::run(&args),
         (Some(Command::Demo(args)), _) => demo::run(&args),
+        (Some(Command::Devices(args)), _) => devices::run(&args),
         (Some(Command::Explain(args)), _) => explain::run(&args),
         (Some(Command::Ops(args)), _) => ops::run(&args),
         (Some(Command::Rules(args)), _) => ops::rules(&args),

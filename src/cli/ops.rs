@@ -5,7 +5,7 @@ use pamc_passes::ops::{Kind, Op, all};
 use pamc_passes::rules;
 use serde::Serialize;
 
-use super::output::{put, table};
+use super::output::{json, put, table};
 use crate::error::Error;
 use crate::onnx;
 
@@ -62,13 +62,6 @@ fn row(op: &'static Op) -> OpRow {
         max_absolute_error: op.bound.map(|b| b.abs),
         doc: op.doc,
     }
-}
-
-/// Text of a value as JSON, with a line feed.
-fn json(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
 }
 
 /// List the op table.

@@ -1,16 +1,21 @@
-//! Where a program runs: compiled on the CPU, or in the interpreter.
+//! Where a program runs: compiled on the CPU, in the interpreter, or on a GPU.
 
 use std::collections::BTreeMap;
 
 use pamc_lowering::codegen::{self, Options, Target};
 use pamc_lowering::emit::EmitOptions;
 use pamc_lowering::exec::{DataSet, Executable, TrainExecutable};
+use pamc_lowering::gpu;
 use pamc_passes::interpret::{self, Values};
 use pamc_passes::ir::{Graph, InputKind, Tensor};
 
 use pamc_passes::program::Program;
 
 use super::data::Dataset;
+use super::devices::DeviceName;
+use super::gpu::machine::Machine as GpuMachine;
+use super::gpu::program::{GpuForward, GpuTrainer};
+use super::gpu::{DeviceError, cuda, vulkan};
 use crate::compile::TrainProgram;
 use crate::error::Error;
 
@@ -24,7 +29,10 @@ pub trait Trainer {
     fn train(&mut self, order: &[i64], steps: usize) -> Result<Vec<Vec<f32>>, Error>;
 
     /// Parameters and state by name.
-    fn state(&self) -> BTreeMap<String, Tensor>;
+    ///
+    /// # Errors
+    /// If the machine fails.
+    fn state(&mut self) -> Result<BTreeMap<String, Tensor>, Error>;
 }
 
 /// Something that runs an inference program.
@@ -138,25 +146,39 @@ impl Trainer for Interpreter {
         Ok(metrics)
     }
 
-    fn state(&self) -> BTreeMap<String, Tensor> {
-        self.state.iter().map(|(n, t)| (n.clone(), t.clone())).collect()
+    fn state(&mut self) -> Result<BTreeMap<String, Tensor>, Error> {
+        Ok(self.state.iter().map(|(n, t)| (n.clone(), t.clone())).collect())
     }
 }
 
 /// Which machine, and how many threads it may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Device {
-    /// Run in the interpreter, not as compiled code.
-    pub interpret: bool,
-    /// Threads; `None` for all cores.
+    /// The machine.
+    pub name: DeviceName,
+    /// Threads of the processor; `None` for all cores.
     pub threads: Option<usize>,
 }
 
+/// A machine, opened.
+enum Machine {
+    Interpreter,
+    Processor,
+    Gpu(Box<dyn GpuMachine>),
+}
+
 impl Device {
-    fn set_threads(self) {
+    /// Open the machine.
+    fn machine(self) -> Result<Machine, DeviceError> {
         if let Some(threads) = self.threads {
-            pamc_lowering::codegen::set_threads(threads.max(1));
+            codegen::set_threads(threads.max(1));
         }
+        Ok(match self.name {
+            DeviceName::Cpu => Machine::Processor,
+            DeviceName::Interpret => Machine::Interpreter,
+            DeviceName::Vulkan(number) => Machine::Gpu(vulkan::open(number)?),
+            DeviceName::Cuda(number) => Machine::Gpu(cuda::open(number)?),
+        })
     }
 }
 
@@ -165,11 +187,17 @@ impl Device {
 /// # Errors
 /// If code generation fails.
 pub fn forward(program: Program, device: Device) -> Result<Box<dyn Forward>, Error> {
-    if device.interpret {
-        return Ok(Box::new(InterpretedForward(program)));
+    match device.machine()? {
+        Machine::Interpreter => Ok(Box::new(InterpretedForward(program))),
+        Machine::Gpu(machine) => {
+            let code = gpu::for_run(&program, machine.target())?;
+            Ok(Box::new(GpuForward::new(&code, program.graph().clone(), machine)?))
+        }
+        Machine::Processor => {
+            let code = Executable::new(&program, &EmitOptions::default())?;
+            Ok(Box::new(CompiledForward(code, program)))
+        }
     }
-    device.set_threads();
-    Ok(Box::new(CompiledForward(Executable::new(&program, &EmitOptions::default())?, program)))
 }
 
 struct CompiledForward(Executable, Program);
@@ -195,10 +223,14 @@ pub fn trainer(
     device: Device,
 ) -> Result<Box<dyn Trainer>, Error> {
     let arrays = arrays(&program, data)?;
-    if device.interpret {
-        return Ok(Box::new(Interpreter::new(program, state, arrays)));
+    match device.machine()? {
+        Machine::Interpreter => return Ok(Box::new(Interpreter::new(program, state, arrays))),
+        Machine::Gpu(machine) => {
+            let code = gpu::for_train(program.programs(), machine.target())?;
+            return Ok(Box::new(GpuTrainer::new(&code, machine, &state, &arrays)?));
+        }
+        Machine::Processor => {}
     }
-    device.set_threads();
     let target = Target::host();
     let emitted = program.module(&target)?;
     let object = codegen::compile(&emitted.mlir, &target, &Options::default())?;
@@ -248,11 +280,8 @@ impl Trainer for Compiled {
         Ok(self.machine.train(&self.data, order)?)
     }
 
-    fn state(&self) -> BTreeMap<String, Tensor> {
-        let slots = &self.machine.layout().state;
-        slots
-            .iter()
-            .filter_map(|s| Some((s.name.clone(), self.machine.state.get(&s.name).ok()?)))
-            .collect()
+    fn state(&mut self) -> Result<BTreeMap<String, Tensor>, Error> {
+        let slots = self.machine.layout().state.iter();
+        slots.map(|s| Ok((s.name.clone(), self.machine.state.get(&s.name)?))).collect()
     }
 }

@@ -2,8 +2,10 @@
 
 pub mod data;
 pub mod device;
+pub mod devices;
 pub mod evaluation;
 pub mod files;
+pub mod gpu;
 pub mod metrics;
 pub mod order;
 pub mod sampling;

@@ -153,7 +153,7 @@ impl Training {
             scores = self.pause(done, &bar)?.or(scores);
         }
         bar.finish_and_clear();
-        let state = self.trainer.state();
+        let state = self.trainer.state()?;
         if let Some((evaluation, every)) = &mut self.evaluation
             && (*every == 0 || !done.is_multiple_of(*every))
         {
@@ -185,7 +185,7 @@ impl Training {
             && *every > 0
             && done.is_multiple_of(*every)
         {
-            let s = evaluation.run(&self.trainer.state())?;
+            let s = evaluation.run(&self.trainer.state()?)?;
             bar.println(format!("step {done}: {}", describe(&s)));
             scores = Some(s);
             self.record_scores(done, scores.as_ref())?;
@@ -194,7 +194,7 @@ impl Training {
             && *every > 0
             && done.is_multiple_of(*every)
         {
-            write_safetensors(path, &self.trainer.state())?;
+            write_safetensors(path, &self.trainer.state()?)?;
         }
         Ok(scores)
     }

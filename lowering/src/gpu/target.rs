@@ -36,6 +36,11 @@ const ALL: [GpuTarget; 9] = [
 ];
 
 impl GpuTarget {
+    /// Every target.
+    pub fn all() -> impl Iterator<Item = GpuTarget> {
+        ALL.into_iter()
+    }
+
     /// Its name: `sm_80`, `gfx90a`, `vulkan1.3`, …
     pub fn name(self) -> String {
         match self {
