@@ -52,6 +52,11 @@ pub struct TrainProgram {
 }
 
 impl TrainProgram {
+    /// What is run in a step, and how often.
+    pub fn programs(&self) -> TrainPrograms<'_> {
+        TrainPrograms { step: &self.step, micro: self.micro.as_ref(), accumulate: self.accumulate }
+    }
+
     /// The MLIR module of the loop over batches, `pamc_train`.
     ///
     /// # Errors
@@ -59,11 +64,6 @@ impl TrainProgram {
     pub fn module(&self, target: &Target) -> Result<Emitted, Error> {
         let options = EmitOptions { function: "pamc_train".into(), ..EmitOptions::default() };
         Ok(module_for_train(self.programs(), target, &options)?)
-    }
-
-    /// What code is made of.
-    pub fn programs(&self) -> TrainPrograms<'_> {
-        TrainPrograms { step: &self.step, micro: self.micro.as_ref(), accumulate: self.accumulate }
     }
 }
 

@@ -55,7 +55,14 @@ pub enum Error {
         /// The programs tried, in order.
         tried: Vec<String>,
     },
-    /// The linker ran and failed.
+    /// NVIDIA's assembler is not there.
+    #[error(
+        "no ptxas found (in $PTXAS, the path, $CUDA_HOME/bin, /usr/local/cuda/bin), which makes a cubin \
+         of PTX; install NVIDIA's CUDA toolkit, or the Python package nvidia-cuda-nvcc and make its \
+         bin/ptxas executable, or use --emit ptx, which the driver assembles itself"
+    )]
+    MissingAssembler,
+    /// A linker or assembler ran and failed.
     #[error("{linker} failed:\n{message}")]
     Link {
         /// The program run.

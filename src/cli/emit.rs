@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use pamc_lowering::audit;
 use pamc_lowering::codegen::{self, Object, Options, link_shared};
 use pamc_lowering::emit::{EmitOptions, Emitted, module_for_run};
+use pamc_lowering::gpu::plan::Format;
+use pamc_lowering::gpu::{GpuProgram, GpuTarget, compile_run, compile_train};
 use pamc_passes::egraph::Report;
 use pamc_passes::manager::Timing;
 use pamc_passes::program::Program;
@@ -35,8 +37,52 @@ pub enum EmitKind {
     Obj,
     /// A shared library, with a C header and a description of its memory beside it
     Lib,
-    /// GPU code
+    /// A folder of GPU kernels with their launch plan and a C header: PTX, or as --gpu-arch has it
     Gpu,
+    /// NVIDIA's virtual assembly, which its driver compiles
+    Ptx,
+    /// NVIDIA machine code, by way of ptxas
+    Cubin,
+    /// AMDGPU assembly
+    Amdgcn,
+    /// AMDGPU machine code
+    Hsaco,
+    /// Vulkan shaders
+    Spirv,
+}
+
+impl EmitKind {
+    /// What GPU code it is for and in which form; `None` if it is no GPU code.
+    ///
+    /// # Errors
+    /// If the form is not that of the GPU asked for.
+    fn gpu(self, arch: Option<&str>) -> Result<Option<(GpuTarget, Format)>, Error> {
+        let (format, default) = match self {
+            EmitKind::Gpu => (None, "sm_80"),
+            EmitKind::Ptx => (Some(Format::Ptx), "sm_80"),
+            EmitKind::Cubin => (Some(Format::Cubin), "sm_80"),
+            EmitKind::Amdgcn => (Some(Format::Amdgcn), "gfx90a"),
+            EmitKind::Hsaco => (Some(Format::Hsaco), "gfx90a"),
+            EmitKind::Spirv => (Some(Format::Spirv), "vulkan1.1"),
+            _ if arch.is_some() => {
+                return Err(Error::usage("--gpu-arch goes with --emit gpu and its forms"));
+            }
+            _ => return Ok(None),
+        };
+        let target = GpuTarget::named(arch.unwrap_or(default))?;
+        let formats = target.formats();
+        let format = format.unwrap_or(formats[0]);
+        if !formats.contains(&format) {
+            let names: Vec<_> = formats.iter().map(|f| f.name()).collect();
+            return Err(Error::usage(format!(
+                "{} is not emitted for {}, but {}",
+                format.name(),
+                target.name(),
+                names.join(" and ")
+            )));
+        }
+        Ok(Some((target, format)))
+    }
 }
 
 /// Arguments of the main command.
@@ -56,6 +102,9 @@ pub struct EmitArgs {
     train: bool,
     #[command(flatten)]
     training: TrainArgs,
+    /// GPU to emit code for: sm_80, sm_90, gfx90a, gfx942, vulkan1.1, …
+    #[arg(long, value_name = "NAME")]
+    gpu_arch: Option<String>,
     #[command(flatten)]
     arith: ArithArgs,
     #[command(flatten)]
@@ -86,6 +135,13 @@ impl Ready {
         }
     }
 
+    fn gpu(&self, target: GpuTarget, format: Format) -> Result<GpuProgram, Error> {
+        Ok(match self {
+            Ready::Run(p) => compile_run(p, target, format)?,
+            Ready::Train(t) => compile_train(t.programs(), target, format)?,
+        })
+    }
+
     fn module(&self, target: &codegen::Target) -> Result<Emitted, Error> {
         Ok(match self {
             Ready::Run(p) => module_for_run(p, target, &EmitOptions::default())?,
@@ -96,11 +152,7 @@ impl Ready {
 
 /// Emit.
 pub fn run(args: &EmitArgs) -> Result<(), Error> {
-    if args.emit == EmitKind::Gpu {
-        return Err(Error::usage(
-            "GPU code is not built yet in this version; --emit mlir gives the module it will be made from",
-        ));
-    }
+    let gpu = args.emit.gpu(args.gpu_arch.as_deref())?;
     let source = Source::open(&args.model.model)?;
     let dims = args.model.dims();
     if args.emit == EmitKind::Graph && !args.train {
@@ -111,6 +163,9 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
     let Some(ready) = ready else { return Ok(()) };
     if args.emit == EmitKind::Pam {
         return put(args.output.as_deref(), ready.text().as_bytes());
+    }
+    if let Some((target, format)) = gpu {
+        return write_gpu(args, &ready.gpu(target, format)?);
     }
     let target = args.compiler.target()?;
     let emitted = ready.module(&target)?;
@@ -206,6 +261,31 @@ fn write_library(args: &EmitArgs, emitted: &Emitted, object: &Object) -> Result<
     let path = path(args, ".so");
     link_shared(std::slice::from_ref(object), &path)?;
     told(&path, describe(&path, emitted)?);
+    Ok(())
+}
+
+/// Write the modules, the plan and the header into a folder; all are there or none.
+fn write_gpu(args: &EmitArgs, program: &GpuProgram) -> Result<(), Error> {
+    let folder = path(args, "_gpu");
+    std::fs::create_dir_all(&folder).map_err(|e| Error::file("write", &folder, e))?;
+    let files = program.files()?;
+    for (i, file) in files.iter().enumerate() {
+        if let Err(error) = put(Some(&folder.join(&file.name)), &file.bytes) {
+            for file in &files[..i] {
+                // One that was never written is not there to remove.
+                let _ = std::fs::remove_file(folder.join(&file.name));
+            }
+            return Err(error);
+        }
+    }
+    let plan = &program.plan;
+    eprintln!(
+        "wrote {}: {} kernels, {} launches, {} bytes of memory on the device",
+        folder.display(),
+        plan.kernels.len(),
+        plan.step.len() + plan.micro.as_ref().map_or(0, Vec::len),
+        plan.bytes()
+    );
     Ok(())
 }
 

@@ -49,7 +49,7 @@ fn system_libraries(target: &Target) -> [&'static str; 5] {
 }
 
 /// Runs the first linker that exists.
-fn run_linker(arguments: &[std::ffi::OsString]) -> Result<(), Error> {
+pub(crate) fn run_linker(arguments: &[std::ffi::OsString]) -> Result<(), Error> {
     for &linker in LINKERS {
         let output = match Command::new(linker).args(arguments).output() {
             Ok(output) => output,

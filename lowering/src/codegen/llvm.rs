@@ -85,10 +85,17 @@ impl Drop for Module {
 impl Module {
     /// Translates a module of the LLVM dialect.
     pub(super) fn translate(session: &Session, source: &melior::ir::Module) -> Result<Self, Error> {
+        Self::translate_operation(session, source.as_operation().to_raw())
+    }
+
+    /// Translates a module-like operation of the LLVM dialect, which must be alive.
+    pub(super) fn translate_operation(
+        session: &Session,
+        operation: mlir_sys::MlirOperation,
+    ) -> Result<Self, Error> {
         // SAFETY: the operation is alive; mlir-sys and llvm-sys name the same opaque C types.
         let result = unsafe {
             let context = LLVMContextCreate();
-            let operation = source.as_operation().to_raw();
             let module = mlir_sys::mlirTranslateModuleToLLVMIR(operation, context.cast());
             Self { context, module: module.cast() }
         };
@@ -102,7 +109,7 @@ impl Module {
         options: &Options,
         lowered: Option<String>,
     ) -> Result<Object, Error> {
-        let machine = Machine::new(target)?;
+        let machine = Machine::new(&target.triple, &target.cpu, &target.features)?;
         self.describe(target, options, &machine);
         self.optimize(&machine)?;
         // SAFETY: the module is alive, the string owned.
@@ -124,6 +131,36 @@ impl Module {
         Ok(Object { bytes, target: target.clone(), lowered, llvm, assembly })
     }
 
+    /// Optimizes the module and emits it as assembly, and for AMD as an object.
+    pub(super) fn emit_gpu(
+        self,
+        machine: &Machine,
+        triple: &str,
+        cpu: &str,
+    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let attributes = [
+            ("target-cpu", cpu),
+            ("no-trapping-math", "true"),
+            ("denormal-fp-math", "preserve-sign,preserve-sign"),
+        ];
+        self.attribute(triple, &attributes, machine);
+        self.optimize(machine)?;
+        let object = match triple.starts_with("amdgcn") {
+            true => {
+                // Emission rewrites the IR in place, so one of the two comes from a copy.
+                // SAFETY: the clone is owned and lives in the context `self` owns.
+                let copy = unsafe { LLVMCloneModule(self.module) };
+                let object = machine.emit(copy, LLVMCodeGenFileType::LLVMObjectFile);
+                // SAFETY: owned, and used no more.
+                unsafe { LLVMDisposeModule(copy) };
+                object?
+            }
+            false => Vec::new(),
+        };
+        let assembly = machine.emit(self.module, LLVMCodeGenFileType::LLVMAssemblyFile)?;
+        Ok((assembly, object))
+    }
+
     /// Sets triple, data layout and the attributes of every function with a body.
     fn describe(&self, target: &Target, options: &Options, machine: &Machine) {
         let width = target.vector_bits.to_string();
@@ -138,16 +175,20 @@ impl Module {
         if options.flush_subnormals {
             attributes.push(("denormal-fp-math", "preserve-sign,preserve-sign"));
         }
+        self.attribute(&target.triple, &attributes, machine);
+    }
+
+    fn attribute(&self, triple: &str, attributes: &[(&str, &str)], machine: &Machine) {
         // SAFETY: module, context and machine are alive; attribute strings are copied by LLVM.
         unsafe {
-            LLVMSetTarget(self.module, c_string(&target.triple).as_ptr());
+            LLVMSetTarget(self.module, c_string(triple).as_ptr());
             let layout = LLVMCreateTargetDataLayout(machine.0);
             LLVMSetModuleDataLayout(self.module, layout);
             LLVMDisposeTargetData(layout);
             let mut function = LLVMGetFirstFunction(self.module);
             while !function.is_null() {
                 if LLVMIsDeclaration(function) == 0 {
-                    for (key, value) in &attributes {
+                    for (key, value) in attributes {
                         self.add_attribute(function, key, value);
                     }
                 }
@@ -188,7 +229,7 @@ impl Module {
 }
 
 /// An owned target machine.
-struct Machine(LLVMTargetMachineRef);
+pub(super) struct Machine(LLVMTargetMachineRef);
 
 impl Drop for Machine {
     fn drop(&mut self) {
@@ -199,11 +240,11 @@ impl Drop for Machine {
 
 impl Machine {
     /// A code generator for position-independent code.
-    fn new(target: &Target) -> Result<Self, Error> {
+    pub(super) fn new(triple: &str, cpu: &str, features: &str) -> Result<Self, Error> {
         initialize();
-        let failed = |message| Error::Target { triple: target.triple.clone(), message };
-        let triple = c_string(&target.triple);
-        let (cpu, features) = (c_string(&target.cpu), c_string(&target.features));
+        let failed = |message| Error::Target { triple: triple.into(), message };
+        let triple = c_string(triple);
+        let (cpu, features) = (c_string(cpu), c_string(features));
         // SAFETY: all strings are NUL-terminated and outlive the calls.
         unsafe {
             let mut found = null_mut();

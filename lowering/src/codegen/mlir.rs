@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Runs a textual pass pipeline.
-    fn run(&self, module: &mut Module, pipeline: &str) -> Result<(), Error> {
+    pub(super) fn run(&self, module: &mut Module, pipeline: &str) -> Result<(), Error> {
         let manager = PassManager::new(&self.context);
         parse_pass_pipeline(manager.as_operation_pass_manager(), pipeline)
             .map_err(|e| Error::Mlir { stage: "lower", diagnostics: e.to_string() })?;

@@ -9,6 +9,7 @@
 //! and on every worker thread (see [`ftz`]), and LLVM is told so.
 
 pub mod ftz;
+mod gpu;
 mod jit;
 mod link;
 mod llvm;
@@ -16,8 +17,10 @@ mod mlir;
 mod openmp;
 mod target;
 
+pub use gpu::{GpuObject, compile_gpu};
 pub use jit::Jit;
 pub use link::link_shared;
+pub(crate) use link::run_linker;
 pub(crate) use llvm::initialize;
 pub use openmp::{set_threads, threads};
 pub use target::{Arch, Target};

@@ -1,12 +1,46 @@
 //! A typed writer of MLIR text.
 
 use super::types::{Elem, Value, VecTy};
+use pamc_passes::ir::DType;
 use std::{collections::HashMap, fmt::Display, fmt::Write};
+
+/// What the text is to become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Functions of a processor that runs in flushing mode.
+    #[default]
+    Cpu,
+    /// GPU kernels by way of LLVM, which flush as they are told to by a function attribute.
+    Llvm,
+    /// GPU kernels in SPIR-V, which may keep subnormals.
+    Spirv,
+}
+
+impl Code {
+    /// Type of a dense buffer.
+    pub fn buffer(self, dtype: DType, len: usize) -> String {
+        let elem = self.stored(dtype).name();
+        match self {
+            Code::Cpu | Code::Llvm => format!("memref<{len}x{elem}>"),
+            Code::Spirv => format!("memref<{len}x{elem}, #spirv.storage_class<StorageBuffer>>"),
+        }
+    }
+
+    /// An element in memory: a truth value takes a byte, on a GPU four.
+    pub fn stored(self, dtype: DType) -> Elem {
+        match (dtype, self) {
+            (DType::Bool, Code::Cpu) => Elem::I8,
+            (DType::Bool, _) => Elem::I32,
+            _ => dtype.into(),
+        }
+    }
+}
 
 /// Writes operations one a line, each with the location of what it came from.
 #[derive(Debug, Default)]
 pub struct Builder {
     text: String,
+    code: Code,
     next: u32,
     location: String,
     // One map a nested region: a constant is visible in its region and those inside.
@@ -17,6 +51,16 @@ impl Builder {
     /// An empty module.
     pub fn new() -> Self {
         Self { constants: vec![HashMap::new()], ..Self::default() }
+    }
+
+    /// An empty module for a sort of code.
+    pub fn of(code: Code) -> Self {
+        Self { code, ..Self::new() }
+    }
+
+    /// What the text is to become.
+    pub fn code(&self) -> Code {
+        self.code
     }
 
     /// The text written so far.

@@ -5,19 +5,23 @@
 
 mod abi;
 mod builder;
+pub(crate) mod contract;
+mod float;
+pub(crate) mod kernel;
 mod module;
-mod nest;
+pub(crate) mod nest;
 mod pam;
 pub mod scalar;
-mod scan;
+pub(crate) mod scan;
 mod step;
 mod train;
 mod types;
 
 pub use abi::{Layout, Slot};
-pub use builder::Builder;
+pub use builder::{Builder, Code};
 pub use module::{EmitOptions, Emitted, Stats, module_for_run, module_for_runs};
 pub use train::{TrainPrograms, module_for_train};
+pub(crate) use train::{batch_size, metrics};
 pub use types::{Elem, Value, VecTy};
 
 /// Attributes of a function that no other module sees.

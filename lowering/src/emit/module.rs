@@ -13,7 +13,7 @@ use super::{nest, scan, step};
 use crate::Error;
 use crate::codegen::Target;
 use crate::kernels::{KernelTarget, Kernels};
-use crate::schedule::{Boundary, Kernel, Schedule, aligned};
+use crate::schedule::{Boundary, Kernel, Machine, Schedule, aligned};
 
 /// How to emit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +80,8 @@ impl<'t> Module<'t> {
         }
     }
 
-    pub(super) fn kernel_target(&self) -> KernelTarget {
-        KernelTarget::new(self.target, self.parallel)
+    pub(super) fn machine(&self) -> Machine {
+        Machine::Cpu(KernelTarget::new(self.target, self.parallel))
     }
 
     /// Name of the function of a kernel, written if it is new.
@@ -209,8 +209,8 @@ fn run_function(
     let graph = program.graph();
     let (state, state_bytes) = state_layout(states(graph));
     let offsets = state.iter().map(|s| (s.name.clone(), s.offset)).collect();
-    let target = module.kernel_target();
-    let schedule = Schedule::new(graph, &offsets, &Boundary::Caller, &target)?;
+    let machine = module.machine();
+    let schedule = Schedule::new(graph, &offsets, &Boundary::Caller, &machine)?;
     let inputs: Vec<Slot> = data(graph).map(|(n, t)| Slot::new(n, t, 0)).collect();
     let outputs = graph.outputs().iter().map(|(n, v)| Slot::new(n, graph.ty(*v), 0)).collect();
     let layout = Layout {

@@ -4,13 +4,14 @@
 mod access;
 mod loops;
 mod reduce;
+pub(crate) mod threads;
 
 use std::collections::HashMap;
 
 use pamc_passes::ir::DType;
 
 use super::PRIVATE;
-use super::builder::Builder;
+use super::builder::{Builder, Code};
 use super::scalar;
 use super::types::{Elem, Value, VecTy};
 use crate::schedule::nest::{Kind, Nest};
@@ -53,14 +54,14 @@ pub fn emit(b: &mut Builder, name: &str, nest: &Nest, parallel: bool) {
     });
 }
 
-/// Type of a dense buffer.
+/// Type of a dense buffer of a processor's code.
 pub(super) fn memref(dtype: DType, len: usize) -> String {
-    format!("memref<{len}x{}>", stored(dtype).name())
+    Code::Cpu.buffer(dtype, len)
 }
 
-/// An element in memory.
+/// An element in memory in a processor's code.
 pub(super) fn stored(dtype: DType) -> Elem {
-    if dtype == DType::Bool { Elem::I8 } else { dtype.into() }
+    Code::Cpu.stored(dtype)
 }
 
 struct Emitter<'a> {
@@ -112,10 +113,11 @@ impl<'a> Emitter<'a> {
 
     fn choose_mode(&self) -> Mode {
         let (nest, outer) = (self.nest, self.nest.outer.len());
-        let last = outer + nest.inner.len() - 1;
-        if nest.ordered.1 > last {
+        let dims = outer + nest.inner.len();
+        if dims == 0 || nest.ordered.1 >= dims {
             return Mode::Scalar;
         }
+        let last = dims - 1;
         if !nest.reduces() {
             return Mode::Rows;
         }
@@ -232,24 +234,35 @@ impl<'a> Emitter<'a> {
 
     /// Everything at one outer index (or one vector of them).
     fn row_body(&mut self) {
+        for (reductions, stores) in self.passes() {
+            self.inner_loops(&reductions, &stores);
+        }
+        let rest = self.row_stores();
+        self.store_all(&rest);
+        self.row.clear();
+    }
+
+    /// Reductions that can be computed together, and stores that can be made in the same loops.
+    fn passes(&self) -> Vec<(Vec<usize>, Vec<usize>)> {
         let top = self.level.iter().max().copied().unwrap_or(0);
-        for level in 1..=top + 1 {
-            let reductions: Vec<usize> = (0..self.nest.exprs.len())
-                .filter(|&e| {
-                    matches!(self.nest.exprs[e].kind, Kind::Reduce(..)) && self.level[e] == level
-                })
+        let is_reduction = |e: usize| matches!(self.nest.exprs[e].kind, Kind::Reduce(..));
+        let pass = |level| {
+            let reductions = (0..self.nest.exprs.len())
+                .filter(|&e| is_reduction(e) && self.level[e] == level)
                 .collect();
-            let stores: Vec<usize> = (0..self.nest.stores.len())
+            let stores = (0..self.nest.stores.len())
                 .filter(|&s| {
                     self.is_inner_store(s) && self.level[self.nest.stores[s].expr] + 1 == level
                 })
                 .collect();
-            self.inner_loops(&reductions, &stores);
-        }
-        let rest: Vec<usize> =
-            (0..self.nest.stores.len()).filter(|&s| !self.is_inner_store(s)).collect();
-        self.store_all(&rest);
-        self.row.clear();
+            (reductions, stores)
+        };
+        (1..=top + 1).map(pass).collect()
+    }
+
+    /// Stores outside the loops over the inner dimensions.
+    fn row_stores(&self) -> Vec<usize> {
+        (0..self.nest.stores.len()).filter(|&s| !self.is_inner_store(s)).collect()
     }
 
     fn is_inner_store(&self, store: usize) -> bool {

@@ -6,6 +6,7 @@
 
 use super::{
     builder::Builder,
+    float,
     types::{Elem, Value},
 };
 
@@ -155,7 +156,7 @@ pub(super) fn exp2(b: &mut Builder, x: Value) -> Value {
     let scaled = e.add(bits, 23 << EXPONENT_BITS);
     let scaled = e.or_else(inside, scaled, 0);
     let scaled = e.float(scaled);
-    let rounded = e.b.unary("math.roundeven", scaled);
+    let rounded = float::round_even(e.b, scaled);
     let n = e.b.convert("arith.fptosi", rounded, Elem::I32);
     let y = e.add(n, BIAS);
     let y = e.or_else(inside, y, 0);
@@ -256,9 +257,9 @@ pub(super) fn shift_sum(b: &mut Builder, x: Value, terms: &[(bool, i32)]) -> Val
         let part = e.float(part);
         total = Some(match (total, negative) {
             (None, false) => part,
-            (None, true) => e.b.unary("arith.negf", part),
-            (Some(sum), false) => e.b.binary("arith.addf", sum, part),
-            (Some(sum), true) => e.b.binary("arith.subf", sum, part),
+            (None, true) => float::neg(e.b, part),
+            (Some(sum), false) => float::add(e.b, sum, part),
+            (Some(sum), true) => float::sub(e.b, sum, part),
         });
     }
     let zero = e.b.float(x.ty, 0.0);
@@ -325,7 +326,7 @@ pub(super) fn exp2_slope(b: &mut Builder, x: Value) -> Value {
     let (inside, saturates) = exponent_range(&mut e, x);
     let zero = e.b.float(x.ty, 0.0);
     let safe = e.b.select(inside, x, zero);
-    let floor = e.b.unary("math.floor", safe);
+    let floor = float::floor(e.b, safe);
     let n = e.b.convert("arith.fptosi", floor, Elem::I32);
     let shifted = e.with("arith.shli", n, EXPONENT_BITS);
     let power = e.add(shifted, BIAS);

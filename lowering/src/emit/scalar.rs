@@ -2,8 +2,8 @@
 
 use super::{
     builder::Builder,
-    pam,
-    types::{Elem, Value, VecTy},
+    float, pam,
+    types::{Elem, Value},
 };
 use pamc_passes::{ir::Attrs, ops::Prim};
 
@@ -30,21 +30,21 @@ pub fn flush(b: &mut Builder, x: Value) -> Value {
 
 fn unary(b: &mut Builder, prim: Prim, attrs: &Attrs, a: Value, to: Elem) -> Option<Value> {
     use Prim::*;
-    let float = a.ty.elem == Elem::F32;
+    let is_float = a.ty.elem == Elem::F32;
     Some(match prim {
-        Neg if float => b.unary("arith.negf", a),
+        Neg if is_float => float::neg(b, a),
         Neg => {
             let zero = b.int(a.ty, 0);
             b.binary("arith.subi", zero, a)
         }
-        Abs if float => b.unary("math.absf", a),
+        Abs if is_float => float::abs(b, a),
         Abs => {
             let zero = b.int(a.ty, 0);
             let negated = b.binary("arith.subi", zero, a);
             b.binary("arith.maxsi", a, negated)
         }
-        Floor => b.unary("math.floor", a),
-        Round => b.unary("math.roundeven", a),
+        Floor => float::floor(b, a),
+        Round => float::round_even(b, a),
         Not => {
             let ones = b.int(a.ty, if a.ty.elem == Elem::I1 { 1 } else { -1 });
             b.binary("arith.xori", a, ones)
@@ -74,13 +74,15 @@ fn unary(b: &mut Builder, prim: Prim, attrs: &Attrs, a: Value, to: Elem) -> Opti
 
 fn binary(b: &mut Builder, prim: Prim, a: Value, c: Value) -> Option<Value> {
     use Prim::*;
-    let float = a.ty.elem == Elem::F32;
-    let pick = |of_float, of_int| if float { of_float } else { of_int };
+    let is_float = a.ty.elem == Elem::F32;
     Some(match prim {
-        Add => b.binary(pick("arith.addf", "arith.addi"), a, c),
-        Sub => b.binary(pick("arith.subf", "arith.subi"), a, c),
-        Min => b.binary(pick("arith.minimumf", "arith.minsi"), a, c),
-        Max => b.binary(pick("arith.maximumf", "arith.maxsi"), a, c),
+        Add if is_float => float::add(b, a, c),
+        Sub if is_float => float::sub(b, a, c),
+        Min | Max if is_float => float::extremum(b, prim == Min, a, c),
+        Add => b.binary("arith.addi", a, c),
+        Sub => b.binary("arith.subi", a, c),
+        Min => b.binary("arith.minsi", a, c),
+        Max => b.binary("arith.maxsi", a, c),
         Eq | Ne | Lt | Le | Gt | Ge => b.compare(predicate(prim, a.ty.elem), a, c),
         And => b.binary("arith.andi", a, c),
         Or => b.binary("arith.ori", a, c),
@@ -139,11 +141,7 @@ fn cast(b: &mut Builder, a: Value, to: Elem) -> Value {
             let zero = b.int(a.ty, 0);
             b.compare("ne", a, zero)
         }
-        (F32, _) => {
-            let ty: VecTy = a.ty.of(to);
-            let op = "llvm.call_intrinsic \"llvm.fptosi.sat\"";
-            b.define(ty, format_args!("{op}({a}) : ({}) -> {ty}", a.ty))
-        }
+        (F32, _) => float::to_int(b, a, to),
         (I1, F32) => {
             let (one, zero) = (b.float(a.ty.of(F32), 1.0), b.float(a.ty.of(F32), 0.0));
             b.select(a, one, zero)

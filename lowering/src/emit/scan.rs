@@ -5,6 +5,7 @@ use pamc_passes::ops::Prim;
 
 use super::PRIVATE;
 use super::builder::Builder;
+use super::kernel::{self, Shape, kernel};
 use super::nest::{INDEX, memref};
 use super::scalar;
 use super::types::{Elem, Value, VecTy};
@@ -33,10 +34,7 @@ fn moved(b: &mut Builder, base: Value, at: Value, stride: i64) -> Value {
 
 fn outer(b: &mut Builder, scan: &Scan, d: usize, base: [Value; 2]) {
     let Some(&extent) = scan.outer.get(d) else {
-        return match scan.kind {
-            ScanKind::Sum { exclusive, reverse } => running(b, scan, base, exclusive, reverse),
-            ScanKind::Position { least, last } => position(b, scan, base, least, last),
-        };
+        return line(b, scan, base);
     };
     let [zero, end, one] = [0, extent, 1].map(|v| b.int(INDEX, v as i64));
     let iv = b.fresh(INDEX);
@@ -47,15 +45,43 @@ fn outer(b: &mut Builder, scan: &Scan, d: usize, base: [Value; 2]) {
     });
 }
 
+/// The scan along one line, whose first elements are given.
+fn line(b: &mut Builder, scan: &Scan, base: [Value; 2]) {
+    match scan.kind {
+        ScanKind::Sum { exclusive, reverse } => running(b, scan, base, exclusive, reverse),
+        ScanKind::Position { least, last } => position(b, scan, base, least, last),
+    }
+}
+
+/// Writes the GPU kernel `@name(source, target)` of a scan, a thread for each line.
+pub(crate) fn threads(b: &mut Builder, name: &str, scan: &Scan) -> Shape {
+    let lines = scan.outer.iter().product();
+    let shape = Shape::new(lines, 1);
+    kernel(b, name, &scan.params, &shape, |b, ids| {
+        ids.each(b, lines, |b, flat| {
+            let at = kernel::split(b, flat, &scan.outer);
+            let mut base = [scan.source.0, scan.target.0].map(|o| b.int(INDEX, o));
+            for (d, at) in at.into_iter().enumerate() {
+                let strides = [scan.source.1[d], scan.target.1[d]];
+                base = [0, 1].map(|i| moved(b, base[i], at, strides[i]));
+            }
+            line(b, scan, base);
+        });
+    });
+    shape
+}
+
 fn load(b: &mut Builder, scan: &Scan, at: Value) -> Value {
     let p = scan.params[0];
     let ty = VecTy::scalar(p.dtype.into());
-    b.define(ty, format_args!("memref.load %p0[{at}] : {}", memref(p.dtype, p.len)))
+    let buffer = b.code().buffer(p.dtype, p.len);
+    b.define(ty, format_args!("memref.load %p0[{at}] : {buffer}"))
 }
 
 fn store(b: &mut Builder, scan: &Scan, value: Value, at: Value) {
     let p = scan.params[1];
-    b.line(format_args!("memref.store {value}, %p1[{at}] : {}", memref(p.dtype, p.len)));
+    let buffer = b.code().buffer(p.dtype, p.len);
+    b.line(format_args!("memref.store {value}, %p1[{at}] : {buffer}"));
 }
 
 fn zero(b: &mut Builder, ty: VecTy) -> Value {

@@ -30,8 +30,25 @@ pub struct TrainPrograms<'p> {
 
 impl TrainPrograms<'_> {
     /// The program that reads the batch.
-    fn reader(&self) -> &Program {
+    pub(crate) fn reader(&self) -> &Program {
         self.micro.unwrap_or(self.step)
+    }
+
+    /// Check that they go together.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.accumulate == 0 || (self.micro.is_none() && self.accumulate != 1) {
+            return Err(program_error(
+                "accumulated batches need a program for each and one for all",
+            ));
+        }
+        let Some(micro) = self.micro else { return Ok(()) };
+        if data(self.step.graph()).next().is_some() {
+            return Err(program_error("the update after accumulated batches reads data"));
+        }
+        if let [first, ..] = &metrics(micro.graph())?[..] {
+            return Err(program_error(format!("an accumulated batch reports '{first}'")));
+        }
+        Ok(())
     }
 }
 
@@ -40,7 +57,7 @@ fn program_error(message: impl Into<String>) -> Error {
 }
 
 /// Batch size: the first extent of every data input.
-fn batch_size(graph: &Graph) -> Result<usize, Error> {
+pub(crate) fn batch_size(graph: &Graph) -> Result<usize, Error> {
     let mut size = None;
     for (name, ty) in data(graph) {
         let Some(&first) = ty.shape.first() else {
@@ -57,7 +74,7 @@ fn batch_size(graph: &Graph) -> Result<usize, Error> {
 }
 
 /// Outputs that are no new parameter or state, which must be scalars.
-fn metrics(graph: &Graph) -> Result<Vec<String>, Error> {
+pub(crate) fn metrics(graph: &Graph) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for (name, value) in graph.outputs() {
         let ty = graph.ty(*value);
@@ -93,13 +110,8 @@ pub fn module_for_train(
     target: &Target,
     options: &EmitOptions,
 ) -> Result<Emitted, Error> {
-    if programs.accumulate == 0 || (programs.micro.is_none() && programs.accumulate != 1) {
-        return Err(program_error("accumulated batches need a program for each and one for all"));
-    }
+    programs.check()?;
     let (step, reader) = (programs.step.graph(), programs.reader().graph());
-    if programs.micro.is_some() && data(step).next().is_some() {
-        return Err(program_error("the update after accumulated batches reads data"));
-    }
     let batch = batch_size(reader)?;
     let mut module = Module::new(target, options.parallel);
     let (state, state_bytes) = state_layout(states(reader).chain(states(step)));
@@ -107,17 +119,12 @@ pub fn module_for_train(
     let offsets = state.iter().map(|s| (s.name.clone(), s.offset)).collect();
     let places = inputs.iter().map(|s| (s.name.clone(), s.offset)).collect();
     let boundary = Boundary::Loop { reserved, data: &places };
-    let kernel_target = module.kernel_target();
-    let schedule = |p: &Program| Schedule::new(p.graph(), &offsets, &boundary, &kernel_target);
+    let machine = module.machine();
+    let schedule = |p: &Program| Schedule::new(p.graph(), &offsets, &boundary, &machine);
     let update = schedule(programs.step)?;
     let micro = programs.micro.map(schedule).transpose()?;
     let arena_bytes = micro.iter().chain([&update]).map(|s| s.arena_bytes).max().unwrap_or(0);
     let names = metrics(step)?;
-    if let Some(micro) = programs.micro
-        && let [first, ..] = &metrics(micro.graph())?[..]
-    {
-        return Err(program_error(format!("an accumulated batch reports '{first}'")));
-    }
     let layout = Layout {
         function: options.function.clone(),
         state,

@@ -11,7 +11,7 @@
 //! (on a new batch, if there is no [`Plan::micro`]), which replaces parameters and states in place
 //! and leaves the metrics in the output buffers.
 
-use pamc_passes::ir::{DType, TensorType};
+use pamc_passes::ir::{DType, Tensor, TensorType};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -41,6 +41,17 @@ pub enum Format {
 }
 
 impl Format {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Spirv => "spirv",
+            Format::Ptx => "ptx",
+            Format::Cubin => "cubin",
+            Format::Amdgcn => "amdgcn",
+            Format::Hsaco => "hsaco",
+        }
+    }
+
     /// Ending of a module's file name.
     pub fn ending(self) -> &'static str {
         match self {
@@ -108,6 +119,15 @@ pub fn element_bytes(dtype: DType) -> usize {
     match dtype {
         DType::Bool => 4,
         other => other.size(),
+    }
+}
+
+/// A tensor's bytes as they lie on the device; see [`element_bytes`].
+pub(super) fn to_device(value: &Tensor) -> Vec<u8> {
+    let bytes = value.to_bytes();
+    match value.dtype() {
+        DType::Bool => bytes.iter().flat_map(|&b| u32::from(b != 0).to_le_bytes()).collect(),
+        _ => bytes,
     }
 }
 
@@ -304,4 +324,21 @@ pub struct GpuProgram {
     pub modules: Vec<Module>,
     /// Contents of the constant buffer; empty if there is none.
     pub constants: Vec<u8>,
+}
+
+impl GpuProgram {
+    /// The files that say all: the modules, `plan.json`, `constants.bin` and the C header `pamc.h`.
+    ///
+    /// # Errors
+    /// If the plan cannot be written as JSON.
+    pub fn files(&self) -> Result<Vec<Module>, Error> {
+        let json = serde_json::to_vec_pretty(&self.plan)
+            .map_err(|e| Error::Program { message: format!("plan: {e}") })?;
+        let file = |name: &str, bytes| Module { name: name.into(), bytes };
+        let mut files = self.modules.clone();
+        files.push(file("constants.bin", self.constants.clone()));
+        files.push(file("pamc.h", super::header::c_header(self).into_bytes()));
+        files.push(file("plan.json", json));
+        Ok(files)
+    }
 }

@@ -1,5 +1,6 @@
 //! The GPUs that code is generated for.
 
+use super::plan::Format;
 use crate::Error;
 
 /// What a GPU module is compiled for.
@@ -20,6 +21,16 @@ pub enum AmdChip {
     Gfx90a,
     /// CDNA 3.
     Gfx942,
+}
+
+impl AmdChip {
+    /// Its `gfx` name.
+    pub fn name(self) -> &'static str {
+        match self {
+            AmdChip::Gfx90a => "gfx90a",
+            AmdChip::Gfx942 => "gfx942",
+        }
+    }
 }
 
 /// Every target.
@@ -45,9 +56,17 @@ impl GpuTarget {
     pub fn name(self) -> String {
         match self {
             GpuTarget::Nvidia(capability) => format!("sm_{capability}"),
-            GpuTarget::Amd(AmdChip::Gfx90a) => "gfx90a".into(),
-            GpuTarget::Amd(AmdChip::Gfx942) => "gfx942".into(),
+            GpuTarget::Amd(chip) => chip.name().into(),
             GpuTarget::Vulkan(minor) => format!("vulkan1.{minor}"),
+        }
+    }
+
+    /// The formats that its code can have, its own first.
+    pub fn formats(self) -> &'static [Format] {
+        match self {
+            GpuTarget::Nvidia(_) => &[Format::Ptx, Format::Cubin],
+            GpuTarget::Amd(_) => &[Format::Hsaco, Format::Amdgcn],
+            GpuTarget::Vulkan(_) => &[Format::Spirv],
         }
     }
 

@@ -8,21 +8,21 @@ use super::fuse::{Fusion, Work};
 use super::nest::{Param, Position};
 use super::scan::scan;
 use super::view::{View, ViewOp};
-use super::{Call, Kernel};
+use super::{Call, Kernel, Machine};
 use crate::Error;
-use crate::kernels::{Arith, KernelTarget, Kind, MatmulSpec, Operand, scratch_len};
+use crate::kernels::{Arith, Kind, MatmulSpec, Operand};
 
 /// Inputs whose buffers may hold subnormals.
 type Raw<'a> = &'a dyn Fn(NodeId) -> bool;
 
 /// The calls of all groups, in order of execution.
-pub fn calls(fusion: &Fusion, raw: Raw, target: &KernelTarget) -> Result<Vec<Call>, Error> {
+pub fn calls(fusion: &Fusion, raw: Raw, machine: &Machine) -> Result<Vec<Call>, Error> {
     let mut out = Vec::new();
     for group in &fusion.groups {
         let Some(&root) = group.roots.first() else { continue };
         match group.work {
             Work::Nest { .. } => push(&mut out, build::fused(fusion, group, raw), root),
-            Work::Special => special(fusion, raw, target, root, &mut out)?,
+            Work::Special => special(fusion, raw, machine, root, &mut out)?,
         }
     }
     Ok(out)
@@ -49,7 +49,7 @@ fn push(out: &mut Vec<Call>, built: Built, node: NodeId) {
 fn special(
     fusion: &Fusion,
     raw: Raw,
-    target: &KernelTarget,
+    machine: &Machine,
     id: NodeId,
     out: &mut Vec<Call>,
 ) -> Result<(), Error> {
@@ -58,7 +58,7 @@ fn special(
         return Ok(());
     }
     match node.op.prim() {
-        Some(p) if p.is_contraction() => return contraction(fusion, raw, target, id, out),
+        Some(p) if p.is_contraction() => return contraction(fusion, raw, machine, id, out),
         Some(Prim::CumSum | Prim::ArgMax | Prim::ArgMin) => {
             let kernel = Kernel::Scan(scan(fusion, id));
             let from = fusion.based[node.inputs[0].index()].base;
@@ -184,7 +184,7 @@ fn operand(
 fn contraction(
     fusion: &Fusion,
     raw: Raw,
-    target: &KernelTarget,
+    machine: &Machine,
     id: NodeId,
     out: &mut Vec<Call>,
 ) -> Result<(), Error> {
@@ -224,16 +224,9 @@ fn contraction(
     };
     args.push(id);
     let spec = MatmulSpec { batch, m, k, n, a: a.1, b: b.1, out: result, arith, kind };
-    let scratch = scratch_len(&spec, target)?;
+    let scratch = machine.scratch(&spec)?;
     let kernel = Kernel::Matmul(spec);
-    let call = Call {
-        kernel,
-        args,
-        writes: vec![id],
-        scratch: Some(scratch),
-        scratch_offset: 0,
-        node: id,
-    };
+    let call = Call { kernel, args, writes: vec![id], scratch, scratch_offset: 0, node: id };
     out.push(call);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use pamc_passes::ir::{Graph, NodeId};
 use pamc_passes::ops::Prim;
 
-use super::{Call, Place, aligned};
+use super::{Call, Machine, Place, aligned};
 
 /// A buffer from its first writer to its last user.
 struct Interval {
@@ -27,7 +27,7 @@ pub fn plan(
     calls: &mut [Call],
     places: &mut HashMap<NodeId, Place>,
     kept: &[NodeId],
-    reserved: usize,
+    (machine, reserved): (&Machine, usize),
 ) -> (usize, usize) {
     let end = calls.len();
     let kept: HashSet<NodeId> = kept.iter().copied().collect();
@@ -47,7 +47,7 @@ pub fn plan(
     let mut intervals: Vec<Interval> = spans
         .into_iter()
         .map(|(value, (first, last))| {
-            let bytes = aligned(graph.ty(value).bytes());
+            let bytes = machine.bytes(graph.ty(value));
             Interval { first, last, bytes, owner: Owner::Value(value) }
         })
         .collect();

@@ -12,9 +12,10 @@ pub mod view;
 
 use std::collections::HashMap;
 
-use pamc_passes::ir::{Graph, InputKind, NodeId};
+use pamc_passes::ir::{Graph, InputKind, NodeId, TensorType};
 
-use crate::kernels::{KernelTarget, MatmulSpec};
+use crate::gpu::plan;
+use crate::kernels::{KernelTarget, MatmulSpec, scratch_len};
 pub use canonicalize::{Canonical, canonicalize};
 use nest::Nest;
 use scan::Scan;
@@ -24,6 +25,33 @@ pub const ALIGN: usize = 64;
 
 /// Largest number of dimensions of a tensor.
 const RANK: usize = 24;
+
+/// What the kernels are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// A processor.
+    Cpu(KernelTarget),
+    /// A GPU, whose memory a [launch plan](crate::gpu::plan) describes.
+    Gpu,
+}
+
+impl Machine {
+    /// Bytes that a value takes in memory, a multiple of the alignment.
+    pub fn bytes(&self, ty: &TensorType) -> usize {
+        match self {
+            Machine::Cpu(_) => aligned(ty.bytes()),
+            Machine::Gpu => plan::device_bytes(ty).next_multiple_of(plan::ALIGN),
+        }
+    }
+
+    /// Scratch elements (f32) that a contraction takes, if it takes any.
+    fn scratch(&self, spec: &MatmulSpec) -> Result<Option<usize>, crate::Error> {
+        match self {
+            Machine::Cpu(target) => Ok(Some(scratch_len(spec, target)?)),
+            Machine::Gpu => Ok(None),
+        }
+    }
+}
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +123,24 @@ pub enum Boundary<'a> {
         /// Places of the data inputs, by name.
         data: &'a HashMap<String, usize>,
     },
+    /// Data inputs and outputs are buffers of a GPU; with `replaces`, an output named as a state
+    /// replaces it and is no output.
+    Device {
+        /// Whether states are replaced.
+        replaces: bool,
+    },
+}
+
+impl Boundary<'_> {
+    /// True if data inputs are arrays as somebody else has filled them, maybe with subnormals.
+    fn is_outside(&self) -> bool {
+        !matches!(self, Boundary::Loop { .. })
+    }
+
+    /// True if an output named as a state replaces it.
+    fn replaces(&self) -> bool {
+        matches!(self, Boundary::Loop { .. } | Boundary::Device { replaces: true })
+    }
 }
 
 impl Schedule {
@@ -106,34 +152,35 @@ impl Schedule {
         graph: &Graph,
         state: &HashMap<String, usize>,
         boundary: &Boundary,
-        target: &KernelTarget,
+        machine: &Machine,
     ) -> Result<Schedule, crate::Error> {
         if let Some((_, node)) = graph.nodes().find(|(_, n)| n.ty.rank() > RANK) {
             let message = format!("{} at {} has more than {RANK} dimensions", node.ty, node.origin);
             return Err(crate::Error::Program { message });
         }
-        let outside = matches!(boundary, Boundary::Caller);
-        let Canonical { graph, copies } = canonicalize(graph, outside)?;
+        let Canonical { graph, copies } = canonicalize(graph, boundary.is_outside())?;
         let mut places = HashMap::new();
         let mut data = 0;
         for input in graph.inputs() {
             let place = match (input.kind, boundary) {
-                (InputKind::Data, Boundary::Caller) => Place::Input(data),
                 (InputKind::Data, Boundary::Loop { data, .. }) => Place::Arena(data[&input.name]),
+                (InputKind::Data, _) => Place::Input(data),
                 _ => Place::State(state[&input.name]),
             };
             data += usize::from(input.kind == InputKind::Data);
             places.insert(input.node, place);
         }
-        if outside {
-            for (i, (_, value)) in graph.outputs().iter().enumerate() {
+        if boundary.is_outside() {
+            let replaced = |name: &String| boundary.replaces() && state.contains_key(name);
+            let outputs = graph.outputs().iter().filter(|(name, _)| !replaced(name));
+            for (i, (_, value)) in outputs.enumerate() {
                 places.insert(*value, Place::Output(i));
             }
         }
         let raw = |id: NodeId| matches!(places.get(&id), Some(Place::Input(_)));
         let fusion = fuse::Fusion::new(&graph, &copies);
-        let mut calls = calls::calls(&fusion, &raw, target)?;
-        if !outside {
+        let mut calls = calls::calls(&fusion, &raw, machine)?;
+        if boundary.replaces() {
             for (new, old, safe) in in_place::replacements(&graph, &calls) {
                 match places.get(&old) {
                     Some(&place) if safe => drop(places.insert(new, place)),
@@ -143,11 +190,11 @@ impl Schedule {
         }
         drop(fusion);
         let reserved = match boundary {
-            Boundary::Caller => 0,
             Boundary::Loop { reserved, .. } => *reserved,
+            _ => 0,
         };
         let kept: Vec<NodeId> = graph.outputs().iter().map(|(_, v)| *v).collect();
-        let plan = memory::plan(&graph, &mut calls, &mut places, &kept, reserved);
+        let plan = memory::plan(&graph, &mut calls, &mut places, &kept, (machine, reserved));
         let (arena_bytes, lower_bound) = plan;
         Ok(Schedule { graph, calls, places, arena_bytes, lower_bound })
     }

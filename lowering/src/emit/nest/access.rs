@@ -3,7 +3,7 @@
 use pamc_passes::ir::DType;
 
 use super::super::types::{Elem, Value, VecTy};
-use super::{Emitter, INDEX, memref, stored};
+use super::{Emitter, INDEX};
 use crate::schedule::nest::{Access, Position};
 
 impl Emitter<'_> {
@@ -99,12 +99,12 @@ impl Emitter<'_> {
 
     fn buffer(&self, access: &Access) -> (String, String) {
         let param = self.nest.params[access.param];
-        (format!("%p{}", access.param), memref(param.dtype, param.len))
+        (format!("%p{}", access.param), self.b.code().buffer(param.dtype, param.len))
     }
 
     pub(super) fn load(&mut self, access: &Access, dtype: DType, lanes: Option<usize>) -> Value {
         let (name, buffer) = self.buffer(access);
-        let elem = stored(dtype);
+        let elem = self.b.code().stored(dtype);
         let one = VecTy::scalar(elem);
         let addresses = self.addresses(access, lanes);
         let value = match lanes {
@@ -146,7 +146,10 @@ impl Emitter<'_> {
         let value = self.value(store.expr);
         let value = self.widen(value, lanes);
         let value = match nest.exprs[store.expr].dtype {
-            DType::Bool => self.b.convert("arith.extui", value, Elem::I8),
+            DType::Bool => {
+                let stored = self.b.code().stored(DType::Bool);
+                self.b.convert("arith.extui", value, stored)
+            }
             _ => value,
         };
         let (name, buffer) = self.buffer(access);

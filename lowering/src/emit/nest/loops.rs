@@ -121,14 +121,27 @@ impl Emitter<'_> {
         start: Vec<Value>,
         body: impl FnOnce(&mut Self, Value, Vec<Value>) -> Vec<Value>,
     ) -> Vec<Value> {
-        let (zero, end, step) = (self.index(0), self.index(end), self.index(step));
+        let (zero, end) = (self.index(0), self.index(end));
+        self.for_between(zero, end, step, start, body)
+    }
+
+    /// `first..end` by `step`, carrying values from one iteration to the next.
+    pub(super) fn for_between(
+        &mut self,
+        first: Value,
+        end: Value,
+        step: usize,
+        start: Vec<Value>,
+        body: impl FnOnce(&mut Self, Value, Vec<Value>) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let step = self.index(step);
         let iv = self.b.fresh(INDEX);
         let carried: Vec<Value> = start.iter().map(|v| self.b.fresh(v.ty)).collect();
         let results: Vec<Value> = start.iter().map(|v| self.b.fresh(v.ty)).collect();
         let list =
             |f: &dyn Fn(usize) -> String| (0..start.len()).map(f).collect::<Vec<_>>().join(", ");
         let types = list(&|i| start[i].ty.to_string());
-        let mut header = format!("scf.for {iv} = {zero} to {end} step {step}");
+        let mut header = format!("scf.for {iv} = {first} to {end} step {step}");
         if !start.is_empty() {
             let names = list(&|i| results[i].to_string());
             let inits = list(&|i| format!("{} = {}", carried[i], start[i]));
@@ -145,7 +158,7 @@ impl Emitter<'_> {
     }
 
     /// A nested region, after which values computed inside are forgotten.
-    fn region(&mut self, header: String, body: impl FnOnce(&mut Self)) {
+    pub(super) fn region(&mut self, header: String, body: impl FnOnce(&mut Self)) {
         let saved = (self.row.clone(), std::mem::take(&mut self.point), self.at.clone());
         let mut builder = std::mem::take(self.b);
         builder.region(header, |b| {

@@ -10,16 +10,16 @@ use crate::schedule::nest::{Join, Kind};
 
 /// A reduction in progress.
 #[derive(Clone, Copy)]
-struct Reduction {
-    expr: usize,
-    operand: usize,
-    join: Join,
-    dtype: DType,
+pub(super) struct Reduction {
+    pub expr: usize,
+    pub operand: usize,
+    pub join: Join,
+    pub dtype: DType,
 }
 
 impl Reduction {
     /// What a reduction starts from.
-    fn start(&self) -> u64 {
+    pub fn start(&self) -> u64 {
         match self.join {
             Join::Sum => 0,
             _ => self.neutral(),
@@ -51,18 +51,23 @@ impl Emitter<'_> {
             return;
         }
         let list: Vec<Reduction> = reductions.iter().map(|&expr| self.reduction(expr)).collect();
-        let mut roots: Vec<usize> = list.iter().map(|r| r.operand).collect();
-        for &s in stores {
-            roots.push(self.nest.stores[s].expr);
-            roots.extend(self.nest.stores[s].access.dynamic.map(|p| p.expr));
-        }
-        self.prepare(&roots);
+        self.prepare_for(&list, stores);
         match self.mode {
             Mode::Rows => self.rows(&list, stores),
             Mode::Columns => self.down(&list, stores),
             Mode::Scalar => self.one_by_one(self.nest.outer.len(), stores),
         }
         self.point.clear();
+    }
+
+    /// Compute the values of the row that one pass needs.
+    pub(super) fn prepare_for(&mut self, list: &[Reduction], stores: &[usize]) {
+        let mut roots: Vec<usize> = list.iter().map(|r| r.operand).collect();
+        for &s in stores {
+            roots.push(self.nest.stores[s].expr);
+            roots.extend(self.nest.stores[s].access.dynamic.map(|p| p.expr));
+        }
+        self.prepare(&roots);
     }
 
     /// Stores after all values are there: one may replace what another value is computed from.
@@ -73,7 +78,7 @@ impl Emitter<'_> {
         stores.iter().for_each(|&s| self.store(s));
     }
 
-    fn reduction(&self, expr: usize) -> Reduction {
+    pub(super) fn reduction(&self, expr: usize) -> Reduction {
         let node = &self.nest.exprs[expr];
         let (join, operand) = match node.kind {
             Kind::Reduce(join, operand) => (join, operand),
@@ -82,7 +87,12 @@ impl Emitter<'_> {
         Reduction { expr, operand, join, dtype: node.dtype }
     }
 
-    fn splat(&mut self, reduction: &Reduction, bits: u64, lanes: Option<usize>) -> Value {
+    pub(super) fn splat(
+        &mut self,
+        reduction: &Reduction,
+        bits: u64,
+        lanes: Option<usize>,
+    ) -> Value {
         let one = self.constant(Elem::from(reduction.dtype), bits);
         match lanes {
             None => one,
@@ -97,7 +107,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn combine(&mut self, join: Join, a: Value, b: Value) -> Value {
+    pub(super) fn combine(&mut self, join: Join, a: Value, b: Value) -> Value {
         let prim = match join {
             Join::Sum => Prim::Add,
             Join::Max => Prim::Max,

@@ -1,0 +1,190 @@
+//! The kernels of a program: each one once, and their code.
+
+use std::collections::HashMap;
+
+use super::plan::{self, Argument, Format, Launch, Module, Requirements};
+use super::{GpuTarget, check, tools};
+use crate::Error;
+use crate::codegen::compile_gpu;
+use crate::emit::{Builder, Code, contract, kernel::Shape, nest, scan};
+use crate::schedule::Kernel;
+use crate::schedule::nest::{Kind, Nest};
+
+/// A kernel that has been written.
+pub(super) struct Made {
+    pub entry: String,
+    pub grid: [u32; 3],
+    /// Which of its arguments it writes.
+    pub writes: Vec<usize>,
+    shape: Shape,
+    text: String,
+    bindings: usize,
+    origin: String,
+}
+
+/// Kernels by what they compute.
+pub(super) struct Kernels {
+    target: GpuTarget,
+    format: Format,
+    names: HashMap<Kernel, usize>,
+    made: Vec<Made>,
+}
+
+/// Code of all kernels.
+pub(super) struct Compiled {
+    pub modules: Vec<Module>,
+    pub kernels: Vec<plan::Kernel>,
+    /// Some kernel computes with 64-bit integers.
+    pub int64: bool,
+}
+
+impl Kernels {
+    pub fn new(target: GpuTarget, format: Format) -> Self {
+        Kernels { target, format, names: HashMap::new(), made: Vec::new() }
+    }
+
+    pub fn made(&self) -> &[Made] {
+        &self.made
+    }
+
+    /// The kernel for a call, written if it is new, and the arguments that it takes: those that are the
+    /// same memory have become one.
+    pub fn get(
+        &mut self,
+        kernel: &Kernel,
+        arguments: Vec<Argument>,
+        writes: &[bool],
+        origin: &str,
+    ) -> (usize, Vec<Argument>) {
+        let (kernel, arguments, writes) = match kernel {
+            Kernel::Nest(nest) => {
+                let (nest, arguments, writes) = merged(nest, arguments, writes);
+                (Kernel::Nest(nest), arguments, writes)
+            }
+            other => (other.clone(), arguments, writes.to_vec()),
+        };
+        if let Some(&known) = self.names.get(&kernel) {
+            return (known, arguments);
+        }
+        let written = (0..writes.len()).filter(|&i| writes[i]).collect();
+        let made = self.write(&kernel, arguments.len(), written, origin);
+        self.made.push(made);
+        self.names.insert(kernel, self.made.len() - 1);
+        (self.made.len() - 1, arguments)
+    }
+
+    fn write(&self, kernel: &Kernel, bindings: usize, writes: Vec<usize>, origin: &str) -> Made {
+        let code = match self.target {
+            GpuTarget::Vulkan(_) => Code::Spirv,
+            _ => Code::Llvm,
+        };
+        let mut b = Builder::of(code);
+        b.locate(origin);
+        let number = self.made.len();
+        let (entry, shape) = match kernel {
+            Kernel::Nest(n) => {
+                let name = format!("nest_{number}");
+                let shape = nest::threads::emit(&mut b, &name, n);
+                (name, shape)
+            }
+            Kernel::Matmul(spec) => {
+                let name = format!("contract_{number}");
+                let shape = contract::threads(&mut b, &name, spec);
+                (name, shape)
+            }
+            Kernel::Scan(s) => {
+                let name = format!("scan_{number}");
+                let shape = scan::threads(&mut b, &name, s);
+                (name, shape)
+            }
+        };
+        let (grid, text) = (shape.grid(), b.finish());
+        Made { entry, grid, writes, shape, text, bindings, origin: origin.into() }
+    }
+
+    /// Compile all of them: for Vulkan each to a module of its own, else all to one.
+    pub fn compile(self) -> Result<Compiled, Error> {
+        let format = self.format;
+        let each = format == Format::Spirv;
+        let mut modules = Vec::new();
+        if each {
+            for made in &self.made {
+                let object = compile_gpu(&made.text, self.target)?;
+                check::multiplication_free(&object.lowered)?;
+                let name = format!("{}.{}", made.entry, format.ending());
+                modules.push(Module { name, bytes: object.code });
+            }
+        } else {
+            let text: String = self.made.iter().map(|m| m.text.as_str()).collect();
+            let object = compile_gpu(&text, self.target)?;
+            check::multiplication_free(&object.lowered)?;
+            let bytes = match format {
+                Format::Cubin => tools::cubin(&object.code, &self.target.name())?,
+                Format::Hsaco => tools::hsaco(&object.object)?,
+                _ => object.code,
+            };
+            modules.push(Module { name: format!("kernels.{}", format.ending()), bytes });
+        }
+        let int64 = self.made.iter().any(|m| m.text.contains("i64"));
+        let kernels = self.made.into_iter().enumerate().map(|(i, made)| plan::Kernel {
+            entry: made.entry,
+            module: if each { i } else { 0 },
+            workgroup: [made.shape.threads as u32, 1, 1],
+            shared_bytes: made.shape.shared_bytes(),
+            bindings: made.bindings,
+            writes: made.writes,
+            origin: made.origin,
+        });
+        Ok(Compiled { modules, kernels: kernels.collect(), int64 })
+    }
+}
+
+/// A nest whose parameters are all different memory.
+fn merged(
+    nest: &Nest,
+    arguments: Vec<Argument>,
+    writes: &[bool],
+) -> (Nest, Vec<Argument>, Vec<bool>) {
+    let mut kept: Vec<Argument> = Vec::new();
+    let mut written: Vec<bool> = Vec::new();
+    let mut params = Vec::new();
+    let mut map = Vec::new();
+    for (i, argument) in arguments.into_iter().enumerate() {
+        let same = |p: usize| kept[p] == argument && params[p] == nest.params[i];
+        let place = (0..kept.len()).find(|&p| same(p)).unwrap_or_else(|| {
+            kept.push(argument);
+            written.push(false);
+            params.push(nest.params[i]);
+            kept.len() - 1
+        });
+        written[place] |= writes[i];
+        map.push(place);
+    }
+    let mut nest = nest.clone();
+    nest.params = params;
+    for expr in &mut nest.exprs {
+        if let Kind::Load(access, _) = &mut expr.kind {
+            access.param = map[access.param];
+        }
+    }
+    nest.stores.iter_mut().for_each(|s| s.access.param = map[s.access.param]);
+    (nest, kept, written)
+}
+
+/// What a device must be capable of to run kernels and launches.
+pub(super) fn requirements<'l>(
+    kernels: &[plan::Kernel],
+    launches: impl Iterator<Item = &'l Launch>,
+    format: Format,
+    int64: bool,
+) -> Requirements {
+    let bytes = launches.flat_map(|l| &l.arguments).map(|a| a.bytes).max();
+    Requirements {
+        int64,
+        argument_bytes: bytes.unwrap_or(0),
+        bindings: kernels.iter().map(|k| k.bindings).max().unwrap_or(0),
+        shared_bytes: kernels.iter().map(|k| k.shared_bytes).max().unwrap_or(0),
+        threads: kernels.iter().map(|k| k.workgroup.iter().product()).max().unwrap_or(0),
+        float_controls: format == Format::Spirv,
+    }
+}
