@@ -2,7 +2,8 @@
 //! kernels.
 
 use super::driver::{Driver, POINTER};
-use super::micro::Micro;
+use super::micro::{Facts, Micro};
+use super::pack::NAN_FACTS;
 use super::plan::{Packed, Plan};
 use super::select::{choose, load_range, slope_sides};
 use super::text::{Lanes, Text, Val};
@@ -116,11 +117,14 @@ impl Driver<'_> {
         let left = load_range(t, a_facts, left);
         let right = load_range(t, b_facts, right);
         let choice = choose(t, &left, &right);
-        let ranges = [left.largest.as_str(), &right.largest];
-        let all: Vec<&str> = args.iter().copied().chain(ranges).collect();
         t.switch(&choice, micros.len(), |t, i| {
-            let types = micros[i].types();
-            t.call(&micros[i].name(), &all[..types.len()], &types);
+            let facts = match micros[i].version.facts() {
+                Facts::None => Vec::new(),
+                Facts::Largest => vec![left.largest.clone(), right.largest.clone()],
+                Facts::Nan => [a_facts, b_facts].map(|p| t.at_const(p, NAN_FACTS)).to_vec(),
+            };
+            let all: Vec<&str> = args.iter().copied().chain(facts.iter().map(|f| &**f)).collect();
+            t.call(&micros[i].name(), &all, &micros[i].types());
         });
     }
 }
@@ -145,7 +149,7 @@ fn slot(
     let index = t.bin("addi", &index, panel, "i64");
     let at = t.i64_op("muli", &index, packed.slot as i64);
     let panel = t.at(base, &at);
-    let at = t.i64_op("muli", &index, 4);
+    let at = t.i64_op("muli", &index, packed.pack.facts() as i64);
     (panel, t.at(facts, &at))
 }
 

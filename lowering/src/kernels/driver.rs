@@ -145,7 +145,7 @@ impl Driver<'_> {
             let from = t.at("%src", &from);
             let to = t.i64_op("muli", "%task", packed.slot as i64);
             let to = t.at("%panels", &to);
-            let facts = t.i64_op("muli", "%task", 4);
+            let facts = t.i64_op("muli", "%task", packed.pack.facts() as i64);
             let facts = t.at("%facts", &facts);
             let [sw, sk] = [sw, sk].map(|s| t.i64(s));
             let values = [&from, &valid, &depth, &sw, &sk, &to, &facts].map(String::as_str);

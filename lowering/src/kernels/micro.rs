@@ -5,9 +5,10 @@
 //! `[k][columns]`, in PAM with the bias already subtracted. Each [`Version`] is exact only under
 //! the condition that it documents.
 
+use super::operands::{Column, Row};
 use super::plan::SlopeOf;
-use super::product::{self, BIAS, FRACTION, MAGNITUDE, MIN_NORMAL, Parts, SIGN};
-use super::text::{Lanes, Text, Val};
+use super::product::{self, BIAS, FRACTION, MAX_FINITE, MIN_NORMAL, Parts};
+use super::text::{Text, Val};
 use super::{CHUNK, Tile};
 
 /// What a kernel may assume of its two panels.
@@ -19,13 +20,35 @@ pub(super) enum Version {
     Masked { a: bool, b: bool },
     /// Finite operands, and no product saturates; products may be zero or flush.
     Flushing,
+    /// No operand is infinite, but that slopes are taken of: sums that meet a NaN start from it.
+    Clamped,
     /// Any operands.
     Full,
     /// Ordinary arithmetic: one fused multiply-add a term.
     Fused,
 }
 
+/// What a version is told of its panels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Facts {
+    /// Nothing.
+    None,
+    /// The largest magnitude.
+    Largest,
+    /// Where the pattern of a NaN, or 0, stands for each row or column.
+    Nan,
+}
+
 impl Version {
+    /// What it wants to know.
+    pub fn facts(self) -> Facts {
+        match self {
+            Self::Flushing => Facts::Largest,
+            Self::Clamped => Facts::Nan,
+            _ => Facts::None,
+        }
+    }
+
     fn suffix(self) -> &'static str {
         match self {
             Self::Fast => "fast",
@@ -33,6 +56,7 @@ impl Version {
             Self::Masked { a: true, .. } => "masked_a",
             Self::Masked { .. } => "masked_b",
             Self::Flushing => "flushing",
+            Self::Clamped => "clamped",
             Self::Full => "full",
             Self::Fused => "fused",
         }
@@ -47,24 +71,6 @@ pub(super) struct Micro {
     pub version: Version,
 }
 
-/// One row's operand in the form the term wants it.
-enum Row {
-    Plain(Val),
-    Masked(Val, Val),
-    Split { magnitude: Val, sign: Val },
-    Full(Parts),
-    FullSlope(Val),
-}
-
-/// One column vector's operand in the form the term wants it.
-enum Column {
-    Plain(Val),
-    Masked(Val, Val),
-    Split { magnitude: Val, sign: Val },
-    Full(Parts),
-    FullSlope(Val),
-}
-
 impl Micro {
     pub fn name(&self) -> String {
         let term = match self.slope_of {
@@ -77,15 +83,17 @@ impl Micro {
     }
 
     /// Parameter types, in the order panel a, panel b, chunk length, out, row stride of out,
-    /// whether this is the first chunk; for slopes the fraction bits `[rows][columns]`; for the
-    /// flushing version the largest magnitudes in both panels.
+    /// whether this is the first chunk; for slopes the fraction bits `[rows][columns]`; then what
+    /// [`Version::facts`] says of both panels.
     pub fn types(&self) -> Vec<&'static str> {
         let mut types = vec!["!llvm.ptr", "!llvm.ptr", "i64", "!llvm.ptr", "i64", "i1"];
         if self.slope_of.is_some() {
             types.push("!llvm.ptr");
         }
-        if self.version == Version::Flushing {
-            types.extend(["i64", "i64"]);
+        match self.version.facts() {
+            Facts::None => {}
+            Facts::Largest => types.extend(["i64", "i64"]),
+            Facts::Nan => types.extend(["!llvm.ptr", "!llvm.ptr"]),
         }
         types
     }
@@ -94,7 +102,10 @@ impl Micro {
     pub fn emit(&self) -> String {
         let mut names = vec!["%a", "%b", "%k", "%out", "%ld", "%first"];
         names.extend(self.slope_of.map(|_| "%at"));
-        names.extend(["%a_largest", "%b_largest"]);
+        names.extend(match self.version.facts() {
+            Facts::Nan => ["%a_nan", "%b_nan"],
+            _ => ["%a_largest", "%b_largest"],
+        });
         let names = names.into_iter().map(String::from);
         let types = self.types().into_iter().map(String::from);
         let args: Vec<_> = names.zip(types).collect();
@@ -104,7 +115,10 @@ impl Micro {
     }
 
     fn split_rows(&self) -> bool {
-        matches!(self.version, Version::Flushing | Version::Masked { a: true, .. })
+        matches!(
+            self.version,
+            Version::Flushing | Version::Clamped | Version::Masked { a: true, .. }
+        )
     }
 
     /// Full kernels are long: they loop over rows instead of being unrolled over them.
@@ -136,9 +150,8 @@ impl Micro {
         let fractions = self.load_fractions(t, rows, at);
         let a = if self.split_rows() { self.split_panel(t) } else { a.into() };
         let a_step = self.tile.rows as i64;
-        let zero = t.zero(lanes);
         let from = t.i64(0);
-        let carried = vec![(zero.clone(), lanes.float()); rows * vectors];
+        let carried = self.starts(t, rows);
         let sums = t.loop_with([&from, "%k"], 1, &carried, |t, k, mut sums| {
             let at = t.i64_op("muli", k, a_step);
             let a = t.at(&a, &at);
@@ -177,12 +190,45 @@ impl Micro {
             .collect()
     }
 
-    /// Copies panel `a` twice, with the pair that [`Self::split`] makes of each element: the second
-    /// copy is `rows * CHUNK` elements behind the first. Reads whole vectors, which a panel's slot
+    /// What the sums of a chunk start from: +0, or a NaN where a clamped version will meet one.
+    fn starts(&self, t: &mut Text, rows: usize) -> Vec<(Val, String)> {
+        let Tile { vectors, lanes, .. } = self.tile;
+        let zero = t.zero(lanes);
+        if self.version != Version::Clamped {
+            return vec![(zero, lanes.float()); rows * vectors];
+        }
+        let none = t.bits(0, lanes);
+        let mut starts = Vec::with_capacity(rows * vectors);
+        for row in 0..rows {
+            let left = match self.slope_of {
+                Some(SlopeOf::Left) => none.clone(),
+                _ => {
+                    let p = t.at_const("%a_nan", row as i64);
+                    let x = t.load(&p, "i32");
+                    t.broadcast(&x, lanes)
+                }
+            };
+            for v in 0..vectors {
+                let right = match self.slope_of {
+                    Some(SlopeOf::Right) => none.clone(),
+                    _ => {
+                        let p = t.at_const("%b_nan", (v * lanes.0) as i64);
+                        t.load(&p, &lanes.int())
+                    }
+                };
+                let start = t.ints("ori", &left, &right, lanes);
+                starts.push((t.as_float(&start, lanes), lanes.float()));
+            }
+        }
+        starts
+    }
+
+    /// Copies panel `a` with the parts that [`Self::split`] makes of each element: each copy is
+    /// `rows * CHUNK` elements behind the one before. Reads whole vectors, which a panel's slot
     /// has room for.
     fn split_panel(&self, t: &mut Text) -> Val {
         let Tile { rows, lanes, .. } = self.tile;
-        let size = t.i64((2 * rows * CHUNK) as i64);
+        let size = t.i64((3 * rows * CHUNK) as i64);
         let split = t.def(&format!(
             "llvm.alloca {size} x i32 {{alignment = 64 : i64}} : (i64) -> !llvm.ptr"
         ));
@@ -191,92 +237,13 @@ impl Micro {
         t.loop_to(&elements, lanes.0 as i64, |t, at| {
             let from = t.at("%a", at);
             let x = t.load(&from, &lanes.int());
-            let (first, second) = self.split(t, &x, &zero, lanes);
             let to = t.at(&split, at);
-            t.store(&first, &to, &lanes.int());
-            let to = t.at_const(&to, (rows * CHUNK) as i64);
-            t.store(&second, &to, &lanes.int());
+            for (i, part) in self.split(t, &x, &zero, lanes).iter().enumerate() {
+                let to = t.at_const(&to, (i * rows * CHUNK) as i64);
+                t.store(part, &to, &lanes.int());
+            }
         });
         split
-    }
-
-    /// What stands for a zero's magnitude in a flushing kernel, so that its sum with any magnitude
-    /// of the other panel stays below the normal range, and with that panel's zeros within 32 bits:
-    /// `least` − `largest`, at most 0. The two sum to at least −0x7E80_0002, since the largest
-    /// product does not saturate.
-    fn zero_magnitude(&self, t: &mut Text, largest: &str, least: u32, lanes: Lanes) -> Val {
-        if self.version != Version::Flushing {
-            return t.bits(0, lanes);
-        }
-        let least = t.i64(i64::from(least));
-        let room = t.bin("subi", &least, largest, "i64");
-        let none = t.i64(0);
-        let room = t.bin("minsi", &room, &none, "i64");
-        let room = t.def(&format!("arith.trunci {room} : i64 to i32"));
-        t.broadcast(&room, lanes)
-    }
-
-    /// Value and all-ones-if-nonzero for a masked kernel; magnitude and sign for a flushing one.
-    fn split(&self, t: &mut Text, x: &str, zero_magnitude: &str, lanes: Lanes) -> (Val, Val) {
-        let [magnitude_mask, sign_mask, none, all] =
-            [MAGNITUDE, SIGN, 0, !0].map(|v| t.bits(v, lanes));
-        let magnitude = t.ints("andi", x, &magnitude_mask, lanes);
-        let zero = t.cmp("eq", &magnitude, &none, lanes);
-        if self.version != Version::Flushing {
-            return (x.to_string(), t.select(&zero, &none, &all, lanes));
-        }
-        let magnitude = t.select(&zero, zero_magnitude, &magnitude, lanes);
-        (magnitude, t.ints("andi", x, &sign_mask, lanes))
-    }
-
-    fn row(&self, t: &mut Text, a: &str, row: usize) -> Row {
-        let lanes = self.tile.lanes;
-        let load = |t: &mut Text, at: usize| {
-            let p = t.at_const(a, at as i64);
-            let x = t.load(&p, "i32");
-            t.broadcast(&x, lanes)
-        };
-        let x = load(t, row);
-        match self.version {
-            Version::Masked { a: true, .. } => {
-                Row::Masked(x, load(t, self.tile.rows * CHUNK + row))
-            }
-            Version::Fast | Version::Masked { .. } | Version::Fused => Row::Plain(x),
-            Version::Flushing => {
-                Row::Split { magnitude: x, sign: load(t, self.tile.rows * CHUNK + row) }
-            }
-            Version::Full if self.slope_of == Some(SlopeOf::Left) => Row::FullSlope(x),
-            Version::Full => Row::Full(Parts::of(t, &x, lanes)),
-        }
-    }
-
-    fn column(&self, t: &mut Text, x: Val) -> Column {
-        let lanes = self.tile.lanes;
-        if matches!(self.version, Version::Fast | Version::Masked { b: false, .. } | Version::Fused)
-        {
-            return Column::Plain(x);
-        }
-        let bias = t.bits(BIAS, lanes);
-        let raw = t.ints("addi", &x, &bias, lanes);
-        match self.version {
-            Version::Full if self.slope_of == Some(SlopeOf::Right) => Column::FullSlope(raw),
-            Version::Full => Column::Full(Parts::of(t, &raw, lanes)),
-            Version::Flushing => {
-                let [magnitude_mask, sign_mask, none] =
-                    [MAGNITUDE, SIGN, 0].map(|v| t.bits(v, lanes));
-                let sign = t.ints("andi", &raw, &sign_mask, lanes);
-                let magnitude = t.ints("andi", &raw, &magnitude_mask, lanes);
-                let zero = t.cmp("eq", &magnitude, &none, lanes);
-                let magnitude = t.ints("subi", &magnitude, &bias, lanes);
-                let far_below = self.zero_magnitude(t, "%a_largest", MIN_NORMAL - 1, lanes);
-                let magnitude = t.select(&zero, &far_below, &magnitude, lanes);
-                Column::Split { magnitude, sign }
-            }
-            _ => {
-                let nonzero = nonzero(t, &raw, lanes);
-                Column::Masked(x, nonzero)
-            }
-        }
     }
 
     fn accumulate(
@@ -308,6 +275,19 @@ impl Micro {
                 let magnitude = t.ints("addi", a, b, lanes);
                 let magnitude = t.ints("maxsi", &magnitude, &none, lanes);
                 let sign = t.ints("xori", a_sign, b_sign, lanes);
+                t.ints("ori", &magnitude, &sign, lanes)
+            }
+            (
+                Row::Clamped { magnitude: a, sign: a_sign, highest },
+                Column::Clamped { magnitude: b, sign: b_sign, nonzero },
+            ) => {
+                let (a, b) = match self.slope_of {
+                    None => (a.clone(), b.clone()),
+                    Some(SlopeOf::Left) => (self.finite_power(t, a, fraction), b.clone()),
+                    Some(SlopeOf::Right) => (a.clone(), self.finite_power(t, b, fraction)),
+                };
+                let sign = t.ints("xori", a_sign, b_sign, lanes);
+                let magnitude = product::clamped(t, [&a, &b], [highest, nonzero], lanes);
                 t.ints("ori", &magnitude, &sign, lanes)
             }
             (Row::Plain(a) | Row::Masked(a, _), Column::Plain(b) | Column::Masked(b, _)) => {
@@ -343,6 +323,14 @@ impl Micro {
         t.ints("andi", &sum, &powers, lanes)
     }
 
+    /// The magnitude of the slope by an operand of any magnitude.
+    fn finite_power(&self, t: &mut Text, of: &str, fraction: Option<&str>) -> Val {
+        let lanes = self.tile.lanes;
+        let power = self.power(t, of, fraction);
+        let largest = t.bits(MAX_FINITE, lanes);
+        t.ints("minui", &power, &largest, lanes)
+    }
+
     fn add_to_out(&self, t: &mut Text, out: &str, sums: &[Val]) {
         let Tile { vectors, lanes, .. } = self.tile;
         let float = lanes.float();
@@ -366,13 +354,4 @@ impl Micro {
             t.store(&new, p, &float);
         }
     }
-}
-
-/// Of a zero or normal value. LLVM inverts a comparison with zero and then misses the masked add,
-/// so the magnitude is compared with something below the smallest normal number that is no power of
-/// two.
-fn nonzero(t: &mut Text, x: &str, lanes: Lanes) -> Val {
-    let [mask, below] = [MAGNITUDE, MIN_NORMAL / 3].map(|v| t.bits(v, lanes));
-    let magnitude = t.ints("andi", x, &mask, lanes);
-    t.cmp("ugt", &magnitude, &below, lanes)
 }

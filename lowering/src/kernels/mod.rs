@@ -15,6 +15,7 @@ mod block;
 mod direct;
 mod driver;
 mod micro;
+mod operands;
 mod pack;
 mod plan;
 mod product;

@@ -2,10 +2,11 @@
 //!
 //! Facts are three `i32`, of d = |x| − smallest normal over the panel: the signed maximum (gives
 //! the largest magnitude), the unsigned minimum (the smallest nonzero one; zeros wrap to the top),
-//! the signed minimum (negative if there is a zero). Subnormals become zeros of their sign on the
-//! way.
+//! the signed minimum (negative if there is a zero); one that is not 0 if there is an Inf; then for
+//! each row or column the pattern of a NaN if it has one, else 0. Subnormals become zeros of their
+//! sign on the way.
 
-use super::product::{BIAS, MAGNITUDE, MIN_NORMAL, SIGN, fraction};
+use super::product::{BIAS, INF, MAGNITUDE, MIN_NORMAL, NAN, SIGN, fraction};
 use super::text::{Lanes, Text, Val};
 
 /// Which stride of the source is 1, known when the kernel is generated.
@@ -50,6 +51,9 @@ pub(super) struct Pack {
 const REDUCE: [&str; 3] = ["maxsi", "minui", "minsi"];
 const NEUTRAL: [u32; 3] = [0x8000_0000, 0xFFFF_FFFF, 0x7FFF_FFFF];
 
+/// Where the facts of single rows or columns begin.
+pub(super) const NAN_FACTS: i64 = 4;
+
 /// Parameter types: source, valid width, depth, width stride, depth stride, panel, facts.
 pub(super) const PACK_TYPES: [&str; 7] =
     ["!llvm.ptr", "i64", "i64", "i64", "i64", "!llvm.ptr", "!llvm.ptr"];
@@ -68,6 +72,11 @@ impl Pack {
             Store::Copy => "copy",
         };
         format!("pamc_pack_{}x{}_{unit}_{store}", self.width, self.lanes.0)
+    }
+
+    /// Elements of a panel's facts.
+    pub fn facts(&self) -> usize {
+        NAN_FACTS as usize + self.width
     }
 
     /// Vector width of the bulk path: whole vectors of at most one panel width.
@@ -131,7 +140,63 @@ impl Pack {
                 let p = t.at_const("%facts", i as i64);
                 t.store(fact, &p, "i32");
             }
+            self.special_facts(t, &facts[0]);
         }
+    }
+
+    /// Looks for Inf and NaN in the packed panel, if its largest element is one. In a panel that is
+    /// not filled, what lies beside its elements may be found too, which costs time and no more.
+    fn special_facts(&self, t: &mut Text, largest: &str) {
+        let least = t.bits(INF - MIN_NORMAL, Lanes(1));
+        let some = t.def(&format!("arith.cmpi sge, {largest}, {least} : i32"));
+        let lanes = Lanes(self.lanes.0.min(self.width));
+        let none = t.bits(0, lanes);
+        let groups: Vec<i64> = (0..self.width as i64).step_by(lanes.0).collect();
+        let found = t.branch(
+            &some,
+            &vec![lanes.int(); 1 + groups.len()],
+            |t| {
+                let carried = vec![(none.clone(), lanes.int()); 1 + groups.len()];
+                let zero = t.i64(0);
+                t.loop_with([&zero, "%depth"], 1, &carried, |t, k, mut found| {
+                    let at = t.i64_op("muli", k, self.width as i64);
+                    let row = t.at("%panel", &at);
+                    for (group, at) in groups.iter().enumerate() {
+                        let p = t.at_const(&row, *at);
+                        let x = t.load(&p, &lanes.int());
+                        let [inf, nan] = self.special(t, &x, lanes);
+                        found[0] = t.ints("ori", &found[0], &inf, lanes);
+                        found[1 + group] = t.ints("ori", &found[1 + group], &nan, lanes);
+                    }
+                    found
+                })
+            },
+            |_| vec![none.clone(); 1 + groups.len()],
+        );
+        for (at, nan) in groups.iter().zip(&found[1..]) {
+            let p = t.at_const("%facts", NAN_FACTS + at);
+            t.store(nan, &p, &lanes.int());
+        }
+        let infinite = match lanes.0 {
+            1 => found[0].clone(),
+            _ => t.def(&format!("vector.reduction <or>, {} : {} into i32", found[0], lanes.int())),
+        };
+        let p = t.at_const("%facts", NAN_FACTS - 1);
+        t.store(&infinite, &p, "i32");
+    }
+
+    /// Patterns that are not 0 where a stored element is infinite, and where it is a NaN.
+    fn special(&self, t: &mut Text, x: &str, lanes: Lanes) -> [Val; 2] {
+        let [bias, magnitude_mask, infinity, any_nan, none] =
+            [BIAS, MAGNITUDE, INF, NAN, 0].map(|v| t.bits(v, lanes));
+        let x = match self.store {
+            Store::Biased => t.ints("addi", x, &bias, lanes),
+            _ => x.to_string(),
+        };
+        let magnitude = t.ints("andi", &x, &magnitude_mask, lanes);
+        let inf = t.cmp("eq", &magnitude, &infinity, lanes);
+        let nan = t.cmp("ugt", &magnitude, &infinity, lanes);
+        [inf, nan].map(|found| t.select(&found, &any_nan, &none, lanes))
     }
 
     /// Whole-width panels by vectors; yields the lane-wise facts and the depth that is done.

@@ -174,12 +174,13 @@ impl Plan {
         };
         let slot = (width * slot_depth).next_multiple_of(LINE);
         let facts = panels * chunks * slot;
-        let size = (facts + 4 * panels * chunks).next_multiple_of(LINE);
+        let pack = Pack { width, lanes: self.tile.lanes, unit, store };
+        let size = (facts + pack.facts() * panels * chunks).next_multiple_of(LINE);
         let shared = operand.strides[..width_axis.min(depth_axis)].iter().all(|&s| s == 0);
         let offset = self.scratch;
         self.scratch += if shared { size } else { size * self.group };
         Packed {
-            pack: Pack { width, lanes: self.tile.lanes, unit, store },
+            pack,
             panels,
             extent,
             slot,

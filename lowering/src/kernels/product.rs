@@ -9,7 +9,7 @@ pub(super) const MAX_FINITE: u32 = 0x7F7F_FFFF;
 pub(super) const MAGNITUDE: u32 = 0x7FFF_FFFF;
 pub(super) const SIGN: u32 = 0x8000_0000;
 pub(super) const FRACTION: u32 = 0x007F_FFFF;
-const NAN: u32 = 0x7FC0_0000;
+pub(super) const NAN: u32 = 0x7FC0_0000;
 
 /// Magnitude, sign and class of an operand of [`full_product`].
 pub(super) struct Parts {
@@ -60,6 +60,23 @@ pub(super) fn full_product(t: &mut Text, a: &Parts, b: &Parts, lanes: Lanes) -> 
     let magnitude = t.select(&inf, &infinity, &magnitude, lanes);
     let magnitude = t.select(&nan, &any_nan, &magnitude, lanes);
     t.ints("ori", &magnitude, &sign, lanes)
+}
+
+/// The magnitude of the product of two finite magnitudes. `highest` is the biased sum that the left
+/// one's products may reach: bias and largest finite number, or the bias alone if it is zero. A
+/// product below the normal range is left subnormal: whatever adds it reads a zero.
+pub(super) fn clamped(
+    t: &mut Text,
+    [a, b]: [&str; 2],
+    [highest, b_nonzero]: [&str; 2],
+    lanes: Lanes,
+) -> Val {
+    let [lowest, bias, none] = [BIAS + MIN_NORMAL - 1, BIAS, 0].map(|v| t.bits(v, lanes));
+    let sum = t.ints("addi", a, b, lanes);
+    let sum = t.ints("maxui", &sum, &lowest, lanes);
+    let sum = t.ints("minui", &sum, highest, lanes);
+    let magnitude = t.ints("subi", &sum, &bias, lanes);
+    t.select(b_nonzero, &magnitude, &none, lanes)
 }
 
 /// The exact slope d(at ⊙ of)/d(at) from the fraction bits of `at` and the bit pattern `of`.

@@ -6,23 +6,25 @@ use super::product::{BIAS, FRACTION, INF, MAX_FINITE, MIN_NORMAL};
 use super::text::{Text, Val};
 
 /// The versions that [`choose`] tells apart, in the order of its result.
-pub(super) fn versions(slope: bool) -> [Version; 6] {
+pub(super) fn versions(slope: bool) -> [Version; 7] {
     [
         Version::Fast,
         Version::Masked { a: true, b: false },
         Version::Masked { a: false, b: true },
         Version::Masked { a: true, b: true },
-        if slope { Version::Full } else { Version::Flushing },
+        if slope { Version::Clamped } else { Version::Flushing },
+        Version::Clamped,
         Version::Full,
     ]
 }
 
 /// Range of the magnitudes in a panel, as `i64`: largest, smallest nonzero, and 1 if there is a
-/// zero.
+/// zero; and whether an Inf is in it (`i1`).
 pub(super) struct Range {
     pub largest: Val,
     smallest: Val,
     zero: Val,
+    infinite: Val,
 }
 
 /// Loads a panel's facts; for a panel that a slope is taken of, the range of its powers of two.
@@ -51,7 +53,14 @@ pub(super) fn load_range(t: &mut Text, facts: &str, is_slope: bool) -> Range {
     let zero = t.i64(0);
     let zero = t.def(&format!("arith.cmpi slt, {lowest}, {zero} : i64"));
     let zero = t.def(&format!("arith.extui {zero} : i1 to i64"));
-    Range { largest, smallest, zero }
+    // The slope by an infinite operand is finite.
+    let infinite = match is_slope {
+        true => t.i64(0),
+        false => load(t, 3, "extui"),
+    };
+    let none = t.i64(0);
+    let infinite = t.def(&format!("arith.cmpi ne, {infinite}, {none} : i64"));
+    Range { largest, smallest, zero, infinite }
 }
 
 /// Index (`i64`) into [`versions`] of the cheapest version that is exact for both ranges.
@@ -65,7 +74,8 @@ pub(super) fn choose(t: &mut Text, a: &Range, b: &Range) -> Val {
     let high = t.bin("addi", &a.largest, &b.largest, "i64");
     let limit = t.i64(i64::from(MAX_FINITE) + i64::from(BIAS));
     let saturates = t.def(&format!("arith.cmpi sgt, {high}, {limit} : i64"));
-    let full = t.bin("ori", &special, &saturates, "i1");
+    let clamps = t.bin("ori", &special, &saturates, "i1");
+    let infinite = t.bin("ori", &a.infinite, &b.infinite, "i1");
     let twice = t.i64_op("muli", &b.zero, 2);
     let zeros = t.bin("addi", &a.zero, &twice, "i64");
     let none = t.i64(0);
@@ -75,9 +85,10 @@ pub(super) fn choose(t: &mut Text, a: &Range, b: &Range) -> Val {
     let floor = t.def(&format!("arith.select {any_zero}, {with_zeros}, {without} : i64"));
     let low = t.bin("addi", &a.smallest, &b.smallest, "i64");
     let flushes = t.def(&format!("arith.cmpi slt, {low}, {floor} : i64"));
-    let [flushing, general] = [4, 5].map(|v| t.i64(v));
+    let [flushing, clamped, full] = [4, 5, 6].map(|v| t.i64(v));
     let choice = t.def(&format!("arith.select {flushes}, {flushing}, {zeros} : i64"));
-    t.def(&format!("arith.select {full}, {general}, {choice} : i64"))
+    let choice = t.def(&format!("arith.select {clamps}, {clamped}, {choice} : i64"));
+    t.def(&format!("arith.select {infinite}, {full}, {choice} : i64"))
 }
 
 /// Whether the left and the right panel are powers of two to a slope kernel.

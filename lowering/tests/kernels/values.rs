@@ -71,6 +71,32 @@ fn special_values_anywhere() {
     }
 }
 
+/// A few extreme elements in every panel: what the clamped version is for; then all patterns
+/// everywhere, which only the full one may take.
+#[test]
+fn extremes_in_every_panel() {
+    const SETS: [&[u32]; 4] = [
+        &[0x0080_0000, 0x7F7F_FFFF],
+        &[0x0080_0000, 0x7F7F_FFFF, 0x7FC0_0000],
+        &[0x8000_0000, 0xFF00_0000, 0xFF80_0001],
+        &SPECIAL,
+    ];
+    for base in [spec(&[], 19, 300, 45), slope_spec(&[], 19, 300, 45)] {
+        let mut kernel = Kernel::new(&base, &host(false));
+        for (i, (set, every)) in SETS.iter().flat_map(|s| [(s, 97), (s, 31), (s, 3)]).enumerate() {
+            let mut data = data(&base, i as u64);
+            for side in [&mut data.a, &mut data.b, &mut data.at] {
+                for (j, x) in side.iter_mut().step_by(every).enumerate() {
+                    *x = f32::from_bits(set[j % set.len()]);
+                }
+            }
+            let mut out = vec![f32::NAN; base.out.len];
+            kernel.run(&data, &mut out);
+            assert_same(&out, &expected(&base, &data), &format!("{set:08x?} every {every}"));
+        }
+    }
+}
+
 /// Scales put all products next to a bound of the range proofs, on either side of it.
 #[test]
 fn values_at_the_bounds_of_the_versions() {
