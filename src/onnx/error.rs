@@ -100,11 +100,13 @@ pub struct Unsupported {
     pub node: NodeRef,
     /// Why: an unknown operator, an opset outside its range, or an attribute's value.
     pub reason: String,
+    /// The nearest way out: what the user can do.
+    pub way_out: String,
 }
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.node, self.reason)
+        write!(f, "{}: {}; {}", self.node, self.reason, self.way_out)
     }
 }
 

@@ -71,7 +71,7 @@ fn expand(
         if out.len() >= MAX_NODES {
             return Err(format!("its functions unfold to more than {MAX_NODES} nodes"));
         }
-        out.push(node);
+        out.push(expand_inside(node, functions, depth)?);
         return Ok(());
     };
     if depth >= MAX_DEPTH {
@@ -105,7 +105,12 @@ fn expand(
             input: inner.input.iter().map(rename).collect(),
             output: inner.output.iter().map(rename).collect(),
             name: format!("{call}/{}", inner.name),
-            attribute: inner.attribute.iter().filter_map(|a| bind(a, &node, function)).collect(),
+            attribute: inner
+                .attribute
+                .iter()
+                .filter_map(|a| bind(a, &node, function))
+                .map(|a| renamed(a, &rename, &|a| bind(a, &node, function)))
+                .collect(),
             ..inner.clone()
         };
         expand(body, functions, depth + 1, out)?;
@@ -126,4 +131,41 @@ fn bind(
     let mut all = call.attribute.iter().chain(&function.attribute_proto);
     let value = all.find(|a| a.name == attr.ref_attr_name)?;
     Some(AttributeProto { name: attr.name.clone(), ..value.clone() })
+}
+
+/// Replaces the calls in graphs inside a node.
+fn expand_inside(
+    mut node: NodeProto,
+    functions: &Table,
+    depth: usize,
+) -> Result<NodeProto, String> {
+    for attr in &mut node.attribute {
+        for graph in attr.g.iter_mut().map(|g| &mut **g).chain(&mut attr.graphs) {
+            let mut out = Vec::with_capacity(graph.node.len());
+            let nodes = std::mem::take(&mut graph.node);
+            nodes.into_iter().try_for_each(|n| expand(n, functions, depth, &mut out))?;
+            graph.node = out;
+        }
+    }
+    Ok(node)
+}
+
+/// An attribute with the values in its graphs renamed and their attributes bound.
+fn renamed(
+    mut attr: AttributeProto,
+    rename: &dyn Fn(&String) -> String,
+    bind: &dyn Fn(&AttributeProto) -> Option<AttributeProto>,
+) -> AttributeProto {
+    for graph in attr.g.iter_mut().map(|g| &mut **g).chain(&mut attr.graphs) {
+        let values = graph.input.iter_mut().chain(&mut graph.output);
+        values.for_each(|v| v.name = rename(&v.name));
+        graph.initializer.iter_mut().for_each(|t| t.name = rename(&t.name));
+        for node in &mut graph.node {
+            let names = node.input.iter_mut().chain(&mut node.output);
+            names.for_each(|n| *n = rename(n));
+            let bound = node.attribute.iter().filter_map(bind);
+            node.attribute = bound.map(|a| renamed(a, rename, bind)).collect();
+        }
+    }
+    attr
 }

@@ -17,10 +17,12 @@ mod training;
 
 pub use checkpoint::{Checkpoint, NamedTensor, OptimizerGroup, ParameterState, Property};
 pub use error::{NodeRef, OnnxError, TensorError, UnboundDim, Unsupported};
-pub use import::{ImportOptions, Imported, OpSupport, Parameters, Regions, supported_ops};
+pub use import::{
+    ImportOptions, Imported, OpSupport, Parameters, Regions, SeededDropout, supported_ops,
+};
 pub use model::Model;
 pub use optimizer::{OptimizerSpec, UpdateRule};
-pub use tensor::Converted;
+pub use tensor::{Converted, read_tensor};
 pub use training::{OnnxTrainingSet, TrainingGraphs};
 
 #[cfg(test)]

@@ -108,6 +108,11 @@ impl Model {
         import::symbolic_dims(self)
     }
 
+    /// Names of the outputs, in the file's order.
+    pub fn output_names(&self) -> Vec<String> {
+        self.graph.output.iter().map(|o| o.name.clone()).collect()
+    }
+
     /// The extents of the data inputs, which are not initializers.
     ///
     /// # Errors

@@ -59,6 +59,7 @@ impl OptimizerSpec {
                         opset: model.opset(&node.domain).unwrap_or(0),
                     },
                     reason: "not an optimizer pamc knows".to_owned(),
+                    way_out: "generate the artifacts with AdamW or SGD".to_owned(),
                 }),
             }
         }

@@ -3,7 +3,7 @@
 use pamc_passes::ir::{Attrs, DType, Tensor};
 use pamc_passes::ops::broadcast_shapes;
 
-use super::value::{Build, Fault, Made, Value, few, invalid, unsupported};
+use super::value::{Build, Fault, Made, Value, few, invalid};
 
 macro_rules! unary {
     ($($name:ident),*) => {$(
@@ -40,12 +40,12 @@ impl Build<'_> {
         })
     }
 
-    /// Product; of integers only where one is known now.
+    /// Product; of integers by shifts and adds.
     pub fn mul(&mut self, a: &Value, b: &Value) -> Made {
         self.arithmetic("mul", a, b)
     }
 
-    /// Quotient; integers only where both are known now, rounded towards zero.
+    /// Quotient; of integers by shifts and subtractions, rounded towards zero.
     pub fn div(&mut self, a: &Value, b: &Value) -> Made {
         self.arithmetic("div", a, b)
     }
@@ -53,14 +53,18 @@ impl Build<'_> {
     /// `mul`, `div`, `mod` (sign of the divisor) or `fmod` (sign of the dividend).
     pub fn arithmetic(&mut self, name: &str, a: &Value, b: &Value) -> Made {
         if self.dtype(a) == DType::F32 {
-            return self.op(name, &[a, b], Attrs::none());
+            return match name {
+                "mod" | "fmod" => self.float_remainder(name, a, b),
+                _ => self.op(name, &[a, b], Attrs::none()),
+            };
         }
         match (a, b) {
             (Value::Const(x), Value::Const(y)) => integers(name, x, y).map(Value::Const),
             (Value::Const(_), _) | (_, Value::Const(_)) if name == "mul" => {
                 self.op(name, &[a, b], Attrs::none())
             }
-            _ => unsupported(format!("integer {name} of values computed at run time")),
+            _ if name == "mul" => self.integer_product(a, b),
+            _ => self.integer_quotient(name, a, b),
         }
     }
 

@@ -5,15 +5,15 @@ use std::collections::{HashMap, HashSet};
 use pamc_passes::ir::{DType, Extent, Graph, InputKind, Origin, Region, TensorType};
 
 use super::interface::{
-    Statistics, ancestors, inputs, named_dims, tensor_type, updates_statistics,
+    Statistics, ancestors, inputs, named_dims, reads, tensor_type, updates_statistics,
 };
-use super::ops::{Row, find};
+use super::ops::{self, Row, find};
 use super::site::{self, Operands, Site};
-use super::value::{Build, Fault, Value, check_extents};
+use super::value::{Build, Fault, Typed, Value, check_extents};
 use super::{ImportOptions, Imported, Parameters};
 use crate::onnx::Model;
 use crate::onnx::error::{NodeRef, OnnxError, UnboundDim, Unsupported};
-use crate::onnx::proto::{NodeProto, ValueInfoProto};
+use crate::onnx::proto::{DataType, NodeProto, ValueInfoProto};
 
 /// Translates the graph of `model`.
 pub(in crate::onnx) fn import(
@@ -27,14 +27,20 @@ pub(in crate::onnx) fn import(
     Ok(walk.out)
 }
 
-struct Walk<'a> {
-    model: &'a Model,
+pub(super) struct Walk<'a> {
+    pub(super) model: &'a Model,
     options: &'a ImportOptions,
-    /// Values by ONNX name; `None` for results of nodes that could not be translated.
-    values: HashMap<&'a str, Option<Value>>,
+    /// Values by ONNX name, of the graph and of the bodies being walked inside it; `None` for
+    /// results of nodes that could not be translated.
+    pub(super) scopes: Vec<HashMap<&'a str, Option<Typed>>>,
+    /// Where in the iterations of loops the walk is, before the names of their nodes.
+    pub(super) place: String,
+    /// Nodes of bodies walked so far.
+    pub(super) unrolled: usize,
     needed: Needed<'a>,
     statistics: Statistics<'a>,
-    out: Imported,
+    pub(super) unsupported: Vec<Unsupported>,
+    pub(super) out: Imported,
 }
 
 /// Which nodes matter to the outputs, and to which part of a training program they belong.
@@ -56,7 +62,7 @@ impl<'a> Needed<'a> {
         let names = |list: &'a [String]| list.iter().map(String::as_str);
         let regions = &options.regions;
         let any = ancestors(&model.graph().node, outputs.iter().copied());
-        let taken = any.iter().flat_map(|&i| &model.graph().node[i].input).map(String::as_str);
+        let taken = any.iter().flat_map(|&i| reads(&model.graph().node[i]));
         let used = taken.chain(outputs.iter().copied()).collect();
         let split = !(regions.forward.is_empty() && regions.loss.is_empty());
         Needed {
@@ -89,7 +95,17 @@ impl<'a> Walk<'a> {
         };
         let needed = Needed::new(model, options);
         let statistics = Statistics::of(&model.graph().node);
-        let walk = Walk { model, options, values: HashMap::new(), needed, statistics, out };
+        let walk = Walk {
+            model,
+            options,
+            scopes: vec![HashMap::new()],
+            place: String::new(),
+            unrolled: 0,
+            needed,
+            statistics,
+            unsupported: Vec::new(),
+            out,
+        };
         let known: Vec<&str> = walk.model.graph().output.iter().map(|o| o.name.as_str()).collect();
         match options.outputs.iter().find(|o| !known.contains(&o.as_str())) {
             Some(o) => Err(walk.bad_graph(format!("there is no output `{o}`"))),
@@ -97,15 +113,21 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn bad_graph(&self, reason: String) -> OnnxError {
+    pub(super) fn bad_graph(&self, reason: String) -> OnnxError {
         OnnxError::Graph { file: self.model.file().to_owned(), reason }
     }
 
-    fn define(&mut self, name: &'a str, value: Option<Value>) -> Result<(), OnnxError> {
-        match self.values.insert(name, value) {
+    pub(super) fn define(&mut self, name: &'a str, value: Option<Typed>) -> Result<(), OnnxError> {
+        let Some(scope) = self.scopes.last_mut() else { return Ok(()) };
+        match scope.insert(name, value) {
             None => Ok(()),
             Some(_) => Err(self.bad_graph(format!("the value `{name}` is defined twice"))),
         }
+    }
+
+    /// The innermost value of that name.
+    pub(super) fn find_value(&self, name: &str) -> Option<&Option<Typed>> {
+        self.scopes.iter().rev().find_map(|scope| scope.get(name))
     }
 
     /// Who feeds an input or initializer; `None`: it is a constant, if it has a value.
@@ -134,10 +156,10 @@ impl<'a> Walk<'a> {
         let inputs = inputs(self.model);
         let types = self.input_types(&inputs)?;
         for data in [true, false] {
-            for (input, ty) in inputs.iter().zip(&types) {
+            for (input, (ty, elem)) in inputs.iter().zip(&types) {
                 let kind = self.kind(&input.name, None).unwrap_or(InputKind::Data);
                 if (kind == InputKind::Data) == data {
-                    self.input(&input.name, ty.clone(), kind)?;
+                    self.input(&input.name, ty.clone(), *elem, kind)?;
                 }
             }
         }
@@ -145,40 +167,49 @@ impl<'a> Walk<'a> {
         self.out.converted = converted;
         let dense = graph.initializer.iter();
         let names = dense.chain(graph.sparse_initializer.iter().filter_map(|t| t.values.as_ref()));
-        let names: HashMap<&str, &'a str> =
-            names.map(|t| (t.name.as_str(), t.name.as_str())).collect();
+        let names: HashMap<&str, (&'a str, DataType)> =
+            names.map(|t| (t.name.as_str(), (t.name.as_str(), site::elem(t.data_type)))).collect();
         for stored in initializers {
-            let Some(&key) = names.get(stored.name.as_str()) else { continue };
+            let Some(&(key, elem)) = names.get(stored.name.as_str()) else { continue };
             let ty = stored.tensor.ty();
             match self.kind(key, Some(&ty)) {
                 Some(kind) => {
-                    self.input(key, ty, kind)?;
+                    self.input(key, ty, elem, kind)?;
                     match kind {
                         InputKind::State => self.out.states.push(stored),
                         _ => self.out.parameters.push(stored),
                     }
                 }
-                None => self.define(key, Some(Value::Const(stored.tensor)))?,
+                None => self.define(key, Some((Value::Const(stored.tensor), elem)))?,
             }
         }
         Ok(())
     }
 
-    fn input(&mut self, name: &'a str, ty: TensorType, kind: InputKind) -> Result<(), OnnxError> {
+    fn input(
+        &mut self,
+        name: &'a str,
+        ty: TensorType,
+        elem: DataType,
+        kind: InputKind,
+    ) -> Result<(), OnnxError> {
         if let Some(bound) = self.options.bind.get(name) {
             if bound.ty() != ty {
                 let reason = format!("`{name}` is {ty}, but is given {}", bound.ty());
                 return Err(self.bad_graph(reason));
             }
-            return self.define(name, Some(Value::Const(bound.clone())));
+            return self.define(name, Some((Value::Const(bound.clone()), elem)));
         }
         let added = self.out.graph.input(name, ty, kind);
         let node = added.map_err(|e| self.bad_graph(e.to_string()))?;
-        self.define(name, Some(Value::Node(node)))
+        self.define(name, Some((Value::Node(node), elem)))
     }
 
     /// Types of the inputs with every named dimension replaced by its size.
-    fn input_types(&self, inputs: &[&'a ValueInfoProto]) -> Result<Vec<TensorType>, OnnxError> {
+    fn input_types(
+        &self,
+        inputs: &[&'a ValueInfoProto],
+    ) -> Result<Vec<(TensorType, DataType)>, OnnxError> {
         let unbound: Vec<UnboundDim> = named_dims(self.model, inputs)?
             .into_iter()
             .filter(|u| !self.options.dims.contains_key(&u.dim))
@@ -197,15 +228,14 @@ impl<'a> Walk<'a> {
         for input in inputs {
             let (code, dims) = tensor_type(self.model, input)?;
             let dtype = site::dtype(code).map_err(|e| {
-                let (Fault::Unsupported(why) | Fault::Invalid(why)) = e;
-                self.bad_graph(format!("input `{}`: {why} is not supported", input.name))
+                self.bad_graph(format!("input `{}`: {} is not supported", input.name, e.reason()))
             })?;
             let shape: Vec<usize> = dims.into_iter().map(size).collect();
             if check_extents(&shape).is_err() {
                 let reason = format!("input `{}` of shape {shape:?} is too large", input.name);
                 return Err(self.bad_graph(reason));
             }
-            types.push(TensorType::new(dtype, shape));
+            types.push((TensorType::new(dtype, shape), site::elem(code)));
         }
         Ok(types)
     }
@@ -215,77 +245,102 @@ impl<'a> Walk<'a> {
         let official = matches!(node.domain.as_str(), "" | "ai.onnx");
         let op = &node.op_type;
         NodeRef {
-            name: if node.name.is_empty() { first } else { node.name.clone() },
+            name: self.place.clone() + if node.name.is_empty() { &first } else { &node.name },
             op: if official { op.clone() } else { format!("{}.{op}", node.domain) },
             opset: self.model.opset(&node.domain).unwrap_or(0),
         }
     }
 
     fn nodes(&mut self) -> Result<(), OnnxError> {
-        let mut unsupported = Vec::new();
         let model = self.model;
         for (i, node) in model.graph().node.iter().enumerate() {
-            if !self.needed.any.contains(&i) {
-                continue;
-            }
-            let at = self.node_ref(node);
-            let outputs = match find(&node.domain, &node.op_type, at.opset) {
-                Err(reason) => Err(Fault::Unsupported(reason)),
-                Ok(row) => self.translate(i, node, at.opset, row),
-            };
-            let made = match outputs {
-                Ok(made) => made,
-                Err(Fault::Unsupported(reason)) => {
-                    if !reason.is_empty() {
-                        unsupported.push(Unsupported { node: at, reason });
-                    }
-                    Vec::new()
-                }
-                Err(Fault::Invalid(reason)) => {
-                    let file = self.model.file().to_owned();
-                    return Err(OnnxError::Node { file, node: at, reason });
-                }
-            };
-            let mut made = made.into_iter();
-            for output in &node.output {
-                let value = made.next();
-                if !output.is_empty() {
-                    self.define(output, value)?;
-                }
+            if self.needed.any.contains(&i) {
+                let used = |name: &str| self.needed.used.contains(name);
+                let wanted = node.output.iter().map(|o| !o.is_empty() && used(o)).collect();
+                self.node(node, self.needed.region(i), wanted)?;
             }
         }
-        if unsupported.is_empty() {
+        if self.unsupported.is_empty() {
             return Ok(());
         }
-        Err(OnnxError::Unsupported { file: self.model.file().to_owned(), items: unsupported })
+        let items = std::mem::take(&mut self.unsupported);
+        Err(OnnxError::Unsupported { file: self.model.file().to_owned(), items })
     }
 
-    /// The values of a node's outputs. An empty reason stands for a node that needs a value
-    /// already reported as unsupported.
-    fn translate(
+    /// Translates one node and names its results.
+    pub(super) fn node(
         &mut self,
-        index: usize,
         node: &'a NodeProto,
-        opset: i64,
-        row: &Row,
-    ) -> Result<Vec<Value>, Fault> {
+        region: Region,
+        wanted: Vec<bool>,
+    ) -> Result<(), OnnxError> {
+        let at = self.node_ref(node);
+        let outputs = match (node.domain.as_str(), node.op_type.as_str()) {
+            ("" | "ai.onnx", "If" | "Loop" | "Scan" | "SequenceMap") => {
+                self.control(node, region, at.opset)?
+            }
+            _ => match find(&node.domain, &node.op_type, at.opset) {
+                Err(fault) => Err(fault),
+                Ok(row) => self.translate(node, at.opset, row, region, wanted),
+            },
+        };
+        let made = match outputs {
+            Ok(made) => made,
+            Err(Fault::Reported) => Vec::new(),
+            Err(Fault::Invalid(reason)) => {
+                let file = self.model.file().to_owned();
+                return Err(OnnxError::Node { file, node: at, reason });
+            }
+            Err(fault) => {
+                let (reason, way_out) = (fault.reason().to_owned(), fault.way_out());
+                self.unsupported.push(Unsupported { node: at, reason, way_out });
+                Vec::new()
+            }
+        };
+        let mut made = made.into_iter();
+        for output in &node.output {
+            let value = made.next();
+            if !output.is_empty() {
+                self.define(output, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A node's operands with their element types in the file.
+    pub(super) fn operands(&self, node: &'a NodeProto) -> Result<Vec<Option<Typed>>, Fault> {
         let mut inputs = Vec::with_capacity(node.input.len());
         for name in &node.input {
-            inputs.push(match self.values.get(name.as_str()) {
+            inputs.push(match self.find_value(name) {
                 _ if name.is_empty() => None,
                 Some(Some(value)) => Some(value.clone()),
-                Some(None) => return Err(Fault::Unsupported(String::new())),
+                Some(None) => return Err(Fault::Reported),
                 None => return Err(Fault::Invalid(format!("its operand `{name}` is not defined"))),
             });
         }
-        let origin = origin(node, self.needed.region(index));
+        Ok(inputs)
+    }
+
+    /// The values of a node's outputs.
+    fn translate(
+        &mut self,
+        node: &'a NodeProto,
+        opset: i64,
+        row: &Row,
+        region: Region,
+        wanted: Vec<bool>,
+    ) -> Result<Vec<Typed>, Fault> {
+        let (inputs, elems): (Vec<_>, Vec<_>) =
+            self.operands(node)?.into_iter().map(Option::unzip).unzip();
+        let origin = origin(node, region, &self.place);
         let build = Build { graph: &mut self.out.graph, origin };
-        let wanted: Vec<bool> = node
-            .output
-            .iter()
-            .map(|o| !o.is_empty() && self.needed.used.contains(o.as_str()))
-            .collect();
-        let operands = Operands { inputs, wanted: wanted.clone(), dir: self.model.dir() };
+        let operands = Operands {
+            inputs,
+            elems,
+            wanted: wanted.clone(),
+            dir: self.model.dir(),
+            seeded_dropout: self.options.seeded_dropout,
+        };
         let mut site = Site::new(node, opset, build, operands);
         let made = (row.make)(&mut site)?;
         if let Some(name) = site.unread().first() {
@@ -294,6 +349,11 @@ impl<'a> Walk<'a> {
         if let Some(i) = (made.len()..wanted.len()).find(|&i| wanted[i]) {
             return Err(Fault::Unsupported(format!("its output {}", i + 1)));
         }
+        let typed = |(i, value)| {
+            let elem = ops::result_elem(&site, i, &value);
+            (value, elem)
+        };
+        let made: Vec<Typed> = made.into_iter().enumerate().map(typed).collect();
         if updates_statistics(node) {
             self.update_statistics(node, &made)?;
         }
@@ -302,9 +362,9 @@ impl<'a> Walk<'a> {
 
     /// Results 2 and 3 of a batch normalization in training mode are the new values of the states
     /// it took as operands 4 and 5.
-    fn update_statistics(&mut self, node: &NodeProto, made: &[Value]) -> Result<(), Fault> {
+    fn update_statistics(&mut self, node: &NodeProto, made: &[Typed]) -> Result<(), Fault> {
         let graph = &mut self.out.graph;
-        for (name, new) in node.input.iter().skip(3).zip(made.iter().skip(1)) {
+        for (name, (new, _)) in node.input.iter().skip(3).zip(made.iter().skip(1)) {
             let state = graph.find_input(name).is_some_and(|i| i.kind == InputKind::State);
             if let (true, Value::Node(new)) = (state, new) {
                 graph.output(name.clone(), *new)?;
@@ -315,15 +375,14 @@ impl<'a> Walk<'a> {
 
     fn outputs(&mut self) -> Result<(), OnnxError> {
         for name in self.needed.outputs.clone() {
-            let value = match self.values.get(name) {
-                Some(Some(value)) => value.clone(),
+            let value = match self.find_value(name) {
+                Some(Some((value, _))) => value.clone(),
                 _ => return Err(self.bad_graph(format!("nothing computes the output `{name}`"))),
             };
             let mut build = Build { graph: &mut self.out.graph, origin: Origin::new(name) };
-            let node = build.node(&value).map_err(|fault| {
-                let (Fault::Unsupported(why) | Fault::Invalid(why)) = fault;
-                self.bad_graph(format!("output `{name}`: {why}"))
-            })?;
+            let node = build
+                .node(&value)
+                .map_err(|fault| self.bad_graph(format!("output `{name}`: {}", fault.reason())))?;
             let named = self.out.graph.output(name, node);
             named.map_err(|e| self.bad_graph(e.to_string()))?;
         }
@@ -331,12 +390,14 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Where a node comes from: its name, and the layer path exporters put into the name.
-fn origin(node: &NodeProto, region: Region) -> Origin {
+/// Where a node comes from: its name, and the layer path exporters put into the name. `place` says
+/// which iterations of loops it stands in.
+pub(super) fn origin(node: &NodeProto, region: Region, place: &str) -> Origin {
     let name = match node.name.as_str() {
         "" => node.output.first().map_or("", String::as_str),
         name => name,
     };
+    let name = format!("{place}{name}");
     let path = name.trim_start_matches('/');
     let scope = path.rsplit_once('/').map_or(String::new(), |(scope, _)| scope.replace('/', "."));
     Origin::new(name).in_scope(scope).in_region(region)

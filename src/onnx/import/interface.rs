@@ -46,17 +46,32 @@ pub(super) fn ancestors<'a>(
     for (i, node) in nodes.iter().enumerate().rev() {
         if node.output.iter().any(|o| !o.is_empty() && wanted.contains(o.as_str())) {
             found.insert(i);
-            wanted.extend(node.input.iter().map(String::as_str));
+            wanted.extend(reads(node));
         }
     }
     found
+}
+
+/// Names of the values that a node or a graph inside it takes.
+pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
+    let mut names: Vec<&str> = node.input.iter().map(String::as_str).collect();
+    for graph in bodies(node) {
+        names.extend(graph.node.iter().flat_map(reads));
+        names.extend(graph.output.iter().map(|o| o.name.as_str()));
+    }
+    names
+}
+
+/// The graphs that a node has as attributes.
+pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute.iter().flat_map(|a| a.g.iter().map(|g| &**g).chain(&a.graphs))
 }
 
 /// Names that the nodes leading to the graph's outputs take.
 pub(in crate::onnx) fn needed_names(graph: &GraphProto) -> HashSet<String> {
     let outputs = graph.output.iter().map(|o| o.name.as_str());
     let found = ancestors(&graph.node, outputs).into_iter();
-    found.flat_map(|i| graph.node[i].input.iter().cloned()).collect()
+    found.flat_map(|i| reads(&graph.node[i])).map(str::to_owned).collect()
 }
 
 /// Running statistics that the batch normalizations of a model update.

@@ -7,6 +7,8 @@
 
 mod build;
 mod context;
+mod control;
+mod integer;
 mod interface;
 mod ops;
 mod site;
@@ -41,6 +43,18 @@ pub struct ImportOptions {
     pub outputs: Vec<String>,
     /// Values that mark parts of a training program.
     pub regions: Regions,
+    /// What a dropout's attribute `seed` means.
+    pub seeded_dropout: SeededDropout,
+}
+
+/// What the attribute `seed` of a dropout in training mode means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeededDropout {
+    /// Nothing: elements are dropped anew in every step, by the program's state `rng`.
+    #[default]
+    Ignored,
+    /// The mask that ONNX's reference implementation draws (numpy's Mersenne Twister), a constant.
+    Reference,
 }
 
 /// Which tensors of a file become parameters.

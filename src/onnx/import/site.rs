@@ -6,7 +6,8 @@ use std::path::Path;
 use pamc_passes::ir::{DType, Tensor};
 use pamc_passes::ops::normalize_axis;
 
-use super::value::{Build, Fault, Made, Value, invalid, unsupported};
+use super::SeededDropout;
+use super::value::{Build, Fault, Made, Value, at_run_time, invalid, unsupported};
 use crate::onnx::proto::{AttributeProto, AttributeType, DataType, NodeProto};
 use crate::onnx::tensor;
 
@@ -18,25 +19,37 @@ pub(super) struct Site<'a, 'g> {
     pub b: Build<'g>,
     /// Operands; `None` where one is left out.
     pub inputs: Vec<Option<Value>>,
+    /// Their element types in the file.
+    elems: Vec<Option<DataType>>,
     /// Which outputs somebody uses.
     pub wanted: Vec<bool>,
     /// The model's folder, for constants in other files.
     pub dir: Option<&'a Path>,
+    /// What `seed` means to a dropout.
+    pub seeded_dropout: SeededDropout,
     read: RefCell<Vec<&'a str>>,
 }
 
 /// What surrounds a node.
 pub(super) struct Operands<'a> {
     pub inputs: Vec<Option<Value>>,
+    pub elems: Vec<Option<DataType>>,
     pub wanted: Vec<bool>,
     pub dir: Option<&'a Path>,
+    pub seeded_dropout: SeededDropout,
 }
 
 impl<'a, 'g> Site<'a, 'g> {
     /// A node with nothing read yet.
     pub fn new(node: &'a NodeProto, opset: i64, b: Build<'g>, operands: Operands<'a>) -> Self {
-        let Operands { inputs, wanted, dir } = operands;
-        Site { node, opset, b, inputs, dir, wanted, read: RefCell::default() }
+        let Operands { inputs, elems, wanted, dir, seeded_dropout } = operands;
+        let read = RefCell::default();
+        Site { node, opset, b, inputs, elems, dir, wanted, seeded_dropout, read }
+    }
+
+    /// Element type in the file of operand `i`.
+    pub fn elem(&self, i: usize) -> Option<DataType> {
+        self.elems.get(i).copied().flatten()
     }
 
     /// Whether somebody uses output `i`.
@@ -59,7 +72,7 @@ impl<'a, 'g> Site<'a, 'g> {
         match self.opt(i) {
             None => Ok(None),
             Some(Value::Const(t)) => Ok(Some(t)),
-            Some(_) => unsupported(format!("`{what}` is computed at run time")),
+            Some(_) => at_run_time(what),
         }
     }
 
@@ -127,6 +140,15 @@ impl<'a, 'g> Site<'a, 'g> {
 
     pub fn floats(&self, name: &str) -> Made<Option<Vec<f32>>> {
         Ok(self.attr(name, AttributeType::Floats)?.map(|a| a.floats.clone()))
+    }
+
+    pub fn texts(&self, name: &str) -> Made<Option<Vec<&'a str>>> {
+        let Some(attr) = self.attr(name, AttributeType::Strings)? else { return Ok(None) };
+        let texts = attr.strings.iter().map(|s| std::str::from_utf8(s).ok());
+        match texts.collect::<Option<Vec<_>>>() {
+            Some(texts) => Ok(Some(texts)),
+            None => invalid(format!("attribute `{name}` is not UTF-8")),
+        }
     }
 
     pub fn text(&self, name: &str, default: &'a str) -> Made<&'a str> {
@@ -207,10 +229,18 @@ pub(super) fn dtype(code: i32) -> Made<DType> {
     use DataType as D;
     Ok(match DataType::try_from(code) {
         Ok(D::Float | D::Double | D::Float16 | D::Bfloat16) => DType::F32,
+        Ok(D::Float8E4m3fn | D::Float8E4m3fnuz | D::Float8E5m2 | D::Float8E5m2fnuz) => DType::F32,
+        Ok(D::Float8E8m0 | D::Float4E2m1) => DType::F32,
         Ok(D::Int32 | D::Int16 | D::Int8 | D::Uint16 | D::Uint8) => DType::I32,
+        Ok(D::Int4 | D::Uint4 | D::Int2 | D::Uint2) => DType::I32,
         Ok(D::Int64 | D::Uint32 | D::Uint64) => DType::I64,
         Ok(D::Bool) => DType::Bool,
         Ok(other) => return unsupported(format!("element type {other:?}").to_lowercase()),
         Err(_) => return invalid(format!("element type number {code}")),
     })
+}
+
+/// ONNX's element type of that number.
+pub(super) fn elem(code: i32) -> DataType {
+    DataType::try_from(code).unwrap_or(DataType::Undefined)
 }

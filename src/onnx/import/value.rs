@@ -4,6 +4,8 @@ use pamc_passes::interpret;
 use pamc_passes::ir::{Attrs, DType, Graph, GraphError, NodeId, Origin, Tensor, TensorType};
 use pamc_passes::ops::{self, Kind, Prim};
 
+use crate::onnx::proto::DataType;
+
 /// Constants above this many elements are computed at run time rather than at import.
 const MAX_FOLDED: usize = 1 << 20;
 
@@ -17,20 +19,71 @@ pub(super) enum Value {
     Const(Tensor),
     /// Computed when the program runs.
     Node(NodeId),
-    /// Where the maxima of a pooling came from: only `MaxPoolGrad` takes it.
+    /// Where the maxima of a pooling came from; computed where something other than `MaxPoolGrad`
+    /// takes it.
     PoolIndex {
         /// The pooled input.
         input: NodeId,
+        /// The windows, as `unfold` has them.
+        windows: Attrs,
+        /// Positions are counted with the first spatial axis fastest.
+        column_major: bool,
     },
+    /// Several values in a row: a sequence, or with at most one an optional.
+    List(Vec<Value>),
 }
+
+/// A value with its element type in the file.
+pub(super) type Typed = (Value, DataType);
 
 /// Why a node cannot be translated.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// Valid ONNX that pamc does not know; collected and reported together.
     Unsupported(String),
+    /// The same, with what the user can do.
+    Advised {
+        /// What pamc does not know.
+        reason: String,
+        /// The nearest way out.
+        way_out: String,
+    },
+    /// It needs a value already reported as unsupported.
+    Reported,
     /// A contradiction in the file or with the given sizes.
     Invalid(String),
+}
+
+impl Fault {
+    /// What is wrong.
+    pub fn reason(&self) -> &str {
+        match self {
+            Fault::Unsupported(reason) | Fault::Invalid(reason) => reason,
+            Fault::Advised { reason, .. } => reason,
+            Fault::Reported => "it needs a value that is not supported",
+        }
+    }
+
+    /// What the user can do.
+    pub fn way_out(&self) -> String {
+        match self {
+            Fault::Advised { way_out, .. } => way_out.clone(),
+            _ => "express it by operators of `pamc ops --onnx`, in the model or as a model-local \
+                  function"
+                .to_owned(),
+        }
+    }
+}
+
+/// An operand that must be known at import.
+pub(super) fn at_run_time<T>(what: &str) -> Made<T> {
+    Err(Fault::Advised {
+        reason: format!("`{what}` is computed at run time"),
+        way_out: format!(
+            "make `{what}` a constant or a function of shapes: fold constants when exporting, and \
+             give every size by --dim"
+        ),
+    })
 }
 
 pub(super) type Made<T = Value> = Result<T, Fault>;
@@ -64,7 +117,13 @@ impl Build<'_> {
         match v {
             Value::Const(t) => t.ty(),
             Value::Node(id) => self.graph.ty(*id).clone(),
-            Value::PoolIndex { input } => TensorType::new(DType::I64, self.graph.shape(*input)),
+            Value::PoolIndex { input, windows, .. } => {
+                super::ops::pool_index_type(self.graph.ty(*input), windows)
+            }
+            Value::List(list) => match &list[..] {
+                [only] => self.ty(only),
+                _ => TensorType::new(DType::Bool, [0]),
+            },
         }
     }
 
@@ -88,7 +147,14 @@ impl Build<'_> {
                 let attrs = Attrs::none().with("value", t.clone());
                 Ok(self.graph.add(row("const")?, &[], attrs, self.origin.clone())?)
             }
-            Value::PoolIndex { .. } => unsupported("the indices of MaxPool are used"),
+            Value::PoolIndex { input, windows, column_major } => {
+                let index = super::ops::pool_index(self, *input, windows, *column_major)?;
+                self.node(&index)
+            }
+            Value::List(list) => match &list[..] {
+                [only] => self.node(&only.clone()),
+                _ => unsupported("a sequence where a tensor is expected"),
+            },
         }
     }
 

@@ -19,7 +19,9 @@ use std::path::Path;
 
 use pamc_passes::ir::{Element, Tensor};
 
-use super::error::TensorError;
+use prost::Message;
+
+use super::error::{OnnxError, TensorError};
 use super::proto::{DataType, SparseTensorProto, TensorProto};
 
 /// Most elements a sparse tensor may have once written out: 1 GiB of f32.
@@ -64,6 +66,22 @@ impl std::fmt::Display for Converted {
 pub(crate) struct Decoded {
     pub tensor: Tensor,
     pub converted_from: Option<&'static str>,
+}
+
+/// Reads a file that holds one `TensorProto`, such as the inputs of ONNX's test cases.
+///
+/// # Errors
+/// [`OnnxError::Io`], [`OnnxError::Decode`] or [`OnnxError::Tensor`].
+pub fn read_tensor(path: &Path) -> Result<Tensor, OnnxError> {
+    let file = path.to_owned();
+    let bytes =
+        std::fs::read(path).map_err(|source| OnnxError::Io { file: file.clone(), source })?;
+    let proto = TensorProto::decode(bytes::Bytes::from(bytes))
+        .map_err(|e| OnnxError::Decode { file: file.clone(), reason: e.to_string() })?;
+    match decode(&proto, path.parent()) {
+        Ok(decoded) => Ok(decoded.tensor),
+        Err(reason) => Err(OnnxError::Tensor { file, tensor: proto.name, reason }),
+    }
 }
 
 /// Decodes `t`; `dir` is the model's folder, the only place external data may be in.

@@ -84,16 +84,26 @@ fn masked(s: &mut Site, scores: &Value, mask: &Value) -> Made {
     }
 }
 
+/// A mask for fewer keys than there are hides the rest.
+fn widened(s: &mut Site, mask: &Value, keys: usize) -> Made {
+    let mut shape = s.b.shape(mask);
+    let Some(last) = shape.last_mut().filter(|n| **n > 1 && **n < keys) else {
+        return Ok(mask.clone());
+    };
+    *last = keys - *last;
+    let hidden = match s.b.dtype(mask) {
+        DType::Bool => Tensor::scalar(false),
+        _ => Tensor::scalar(f32::NEG_INFINITY),
+    };
+    let hidden = s.b.expand(&Value::Const(hidden), &shape)?;
+    s.b.concat(&[mask, &hidden], shape.len() - 1)
+}
+
 /// Scaled dot-product attention, with grouped heads, mask, soft cap and cached keys and values.
 pub(in crate::onnx) fn attention(s: &mut Site) -> Out {
     let (q, k, v) = (s.input(0)?, s.input(1)?, s.input(2)?);
     s.ignore(&["softmax_precision"]);
-    if s.int("qk_matmul_output_mode", 0)? != 0 || s.wants(3) {
-        return unsupported("the scores as an output");
-    }
-    if s.opt(6).is_some() {
-        return unsupported("`nonpad_kv_seqlen`");
-    }
+    let shown = s.int("qk_matmul_output_mode", 0)?;
     let flat = s.b.rank(&q) == 3;
     let (hq, hk) = (s.opt_int("q_num_heads")?, s.opt_int("kv_num_heads")?);
     let (q, mut k, mut v) = (heads(s, &q, hq)?, heads(s, &k, hk)?, heads(s, &v, hk)?);
@@ -113,19 +123,36 @@ pub(in crate::onnx) fn attention(s: &mut Site) -> Out {
     let scale = s.float("scale", 1.0 / (size as f32).sqrt())?;
     let scores = s.b.matmul(&q, &k, false, true)?;
     let mut scores = s.b.mul_const(&scores, scale)?;
+    let mut seen = scores.clone();
+    if let Some(mask) = s.opt(3) {
+        let mask = widened(s, &mask, keys)?;
+        scores = masked(s, &scores, &mask)?;
+    }
+    if s.flag("is_causal", false)? {
+        scores = masked(s, &scores, &causal(queries, keys, past)?)?;
+    }
+    if let Some(lens) = s.opt(6) {
+        let lens = s.b.reshape(&lens, &[n, 1, 1, 1])?;
+        let at = s.b.ramp(s.b.dtype(&lens), &[keys])?;
+        let inside = s.b.op("lt", &[&at, &lens], Attrs::none())?;
+        scores = masked(s, &scores, &inside)?;
+    }
+    if shown == 1 {
+        seen = scores.clone();
+    }
     let cap = s.float("softcap", 0.0)?;
     if cap != 0.0 {
         let bent = s.b.mul_const(&scores, 1.0 / cap)?;
         let bent = s.b.tanh(&bent)?;
         scores = s.b.mul_const(&bent, cap)?;
     }
-    if let Some(mask) = s.opt(3) {
-        scores = masked(s, &scores, &mask)?;
-    }
-    if s.flag("is_causal", false)? {
-        scores = masked(s, &scores, &causal(queries, keys, past)?)?;
+    if shown == 2 {
+        seen = scores.clone();
     }
     let weights = s.b.op("softmax", &[&scores], Attrs::none().with("axis", 3i64))?;
+    if shown == 3 {
+        seen = weights.clone();
+    }
     let mut y = s.b.matmul(&weights, &v, false, false)?;
     if flat {
         let width = query_heads.saturating_mul(s.b.shape(&v)[3]);
@@ -133,5 +160,5 @@ pub(in crate::onnx) fn attention(s: &mut Site) -> Out {
         y = s.b.reshape(&y, &[n, queries, width])?;
     }
     let [present_key, present_value] = present;
-    Ok(vec![y, present_key, present_value])
+    Ok(vec![y, present_key, present_value, seen])
 }

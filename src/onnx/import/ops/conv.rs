@@ -1,9 +1,9 @@
 //! Convolution and pooling, forward and backward.
 
-use pamc_passes::ir::{Attrs, DType, Tensor};
+use pamc_passes::ir::{Attrs, DType, NodeId, Tensor, TensorType};
 
 use crate::onnx::import::site::Site;
-use crate::onnx::import::value::{Fault, Made, Value, few, invalid, unsupported};
+use crate::onnx::import::value::{Build, Fault, Made, Value, few, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
 
@@ -29,8 +29,7 @@ impl Window {
     /// The window over `spatial` that the attributes of a node describe.
     fn of(s: &Site, spatial: &[usize], kernel: Vec<usize>) -> Made<Self> {
         let n = spatial.len();
-        let (strides, dilations) = (list(s, "strides", n)?, list(s, "dilations", n)?);
-        let mut w = Window { kernel, strides, dilations, lo: vec![0; n], hi: vec![0; n] };
+        let mut w = Window::unpadded(s, n, kernel)?;
         match s.text("auto_pad", "NOTSET")? {
             "NOTSET" | "" => w.explicit(s, n)?,
             "VALID" => {}
@@ -42,6 +41,36 @@ impl Window {
             w.round_up(spatial);
         }
         Ok(w)
+    }
+
+    /// A window by the attributes of a node, without padding.
+    fn unpadded(s: &Site, n: usize, kernel: Vec<usize>) -> Made<Self> {
+        let (strides, dilations) = (list(s, "strides", n)?, list(s, "dilations", n)?);
+        Ok(Window { kernel, strides, dilations, lo: vec![0; n], hi: vec![0; n] })
+    }
+
+    /// The pads with which a transposed convolution gives `wanted` extents; more than there is
+    /// comes from output padding.
+    fn reaching(
+        &mut self,
+        from: &[usize],
+        wanted: &[usize],
+        extra: &mut [i64],
+        auto: &str,
+    ) -> Made<()> {
+        for i in 0..from.len() {
+            let steps = from[i].saturating_sub(1).saturating_mul(self.strides[i]);
+            let full = (steps.saturating_add(self.reach(i)) as i64).saturating_add(extra[i]);
+            let total = full - wanted[i] as i64;
+            if total < 0 {
+                extra[i] -= total;
+            }
+            let total = total.max(0) as usize;
+            let small = total / 2;
+            self.lo[i] = if auto == "SAME_UPPER" { small } else { total - small };
+            self.hi[i] = total - self.lo[i];
+        }
+        Ok(())
     }
 
     fn explicit(&mut self, s: &Site, n: usize) -> Made<()> {
@@ -145,19 +174,190 @@ fn named(s: &mut Site, op: &str) {
 pub(in crate::onnx) fn max_pool(s: &mut Site) -> Out {
     let x = s.input(0)?;
     let window = pool_window(s, &s.b.shape(&x))?;
-    if s.flag("storage_order", false)? && s.wants(1) {
-        return unsupported("column-major indices");
-    }
+    let column_major = s.flag("storage_order", false)?;
+    let (elem, dtype) = (s.elem(0), s.b.dtype(&x));
+    let x = s.b.cast(&x, DType::F32)?;
     let y = s.b.op("max_pool", &[&x], window.pads().with("kernel", &window.kernel[..]))?;
+    let y = s.b.cast(&y, dtype)?;
+    let y = s.b.wrapped(&y, elem)?;
     let input = s.b.node(&x)?;
-    Ok(vec![y, Value::PoolIndex { input }])
+    Ok(vec![y, Value::PoolIndex { input, windows: window.attrs(), column_major }])
+}
+
+/// Type of the positions of the maxima of windows over `x`.
+pub(in crate::onnx::import) fn pool_index_type(x: &TensorType, windows: &Attrs) -> TensorType {
+    let list = |name| windows.sizes(name);
+    let (kernel, strides, dilations) = (list("kernel"), list("strides"), list("dilations"));
+    let (lo, hi) = (list("pads_lo"), list("pads_hi"));
+    let extent = |(i, &n): (usize, &usize)| {
+        let reach = (kernel[i] - 1).saturating_mul(dilations[i]).saturating_add(1);
+        n.saturating_add(lo[i]).saturating_add(hi[i]).saturating_sub(reach) / strides[i] + 1
+    };
+    let mut shape = x.shape[..2].to_vec();
+    shape.extend(x.shape[2..].iter().enumerate().map(extent));
+    TensorType::new(DType::I64, shape)
+}
+
+/// Positions of the maxima in the flattened input.
+pub(in crate::onnx::import) fn pool_index(
+    b: &mut Build,
+    input: NodeId,
+    windows: &Attrs,
+    column_major: bool,
+) -> Made {
+    let x = Value::Node(input);
+    let shape = b.shape(&x);
+    let spatial = &shape[2..];
+    let n = spatial.len();
+    let wide = b.op("unfold", &[&x], windows.clone().with("value", f32::NEG_INFINITY))?;
+    let (taps, out) = (&windows.sizes("kernel"), b.shape(&wide)[2 + n..].to_vec());
+    let (k, places) = (taps.iter().product::<usize>(), out.iter().product::<usize>());
+    let flat = b.reshape(&wide, &[shape[0], shape[1], k, places])?;
+    let best = b.op("argmax", &[&flat], Attrs::none().with("axis", 2i64))?;
+    // Where tap t of window w reads: the same for every sample and channel.
+    let count = few(spatial)?;
+    let steps = match column_major {
+        false => super::index::strides(spatial),
+        true => (0..n).map(|i| spatial[..i].iter().product()).collect(),
+    };
+    let rows = super::index::strides(spatial);
+    let position =
+        |at: usize| (0..n).map(|i| at / rows[i] % spatial[i] * steps[i]).sum::<usize>() as i64;
+    let (lo, strides) = (windows.sizes("pads_lo"), windows.sizes("strides"));
+    let dilations = windows.sizes("dilations");
+    let (tap_steps, out_steps) = (super::index::strides(taps), super::index::strides(&out));
+    few(&[k, places])?;
+    let source = |at: usize| {
+        let (tap, place) = (at / places, at % places);
+        let mut row = 0;
+        for i in 0..n {
+            let within = tap / tap_steps[i] % taps[i] * dilations[i];
+            let start = place / out_steps[i] % out[i] * strides[i];
+            let Some(at) = (start + within).checked_sub(lo[i]).filter(|&p| p < spatial[i]) else {
+                return 0;
+            };
+            row += at * rows[i];
+        }
+        position(row)
+    };
+    let table = Tensor::from_vec(&[k * places], (0..k * places).map(source).collect());
+    let Some(table) = table.map(Value::Const) else { return invalid("a table of a wrong size") };
+    let at = b.times(&best, places)?;
+    let ramp = b.ramp(DType::I64, &[places])?;
+    let at = b.add(&at, &ramp)?;
+    let within = b.gather(&table, &at, 0)?;
+    let planes = b.ramp(DType::I64, &[shape[0], shape[1], 1])?;
+    let planes = b.times(&planes, count)?;
+    let all = b.add(&within, &planes)?;
+    b.reshape(&all, &[&shape[..2], &out].concat())
+}
+
+/// Values put back where the maxima came from, zeros elsewhere.
+pub(in crate::onnx) fn max_unpool(s: &mut Site) -> Out {
+    let (x, index) = (s.input(0)?, s.input(1)?);
+    let shape = s.b.shape(&x);
+    let n = spatial(&shape)?.len();
+    let kernel = list(s, "kernel_shape", n)?;
+    let strides = list(s, "strides", n)?;
+    let pads = s.ints("pads")?.unwrap_or_else(|| vec![0; 2 * n]);
+    let mut full = shape[..2].to_vec();
+    for i in 0..n {
+        let padded = shape[2 + i].saturating_sub(1) * strides[i] + kernel[i];
+        let pads = pads.get(i).zip(pads.get(n + i)).map_or(0, |(a, b)| a + b);
+        full.push((padded as i64 - pads).max(0) as usize);
+    }
+    let wanted = match s.const_ints(2, "output_shape")? {
+        Some(wanted) => super::layout::sizes(&wanted)?,
+        None => full.clone(),
+    };
+    let total: usize = full.iter().product();
+    let len = s.b.ty(&x).len();
+    let (at, x) = (s.b.reshape(&index, &[len])?, s.b.reshape(&x, &[len])?);
+    let zeros = s.b.expand(&Value::Const(Tensor::scalar(0f32)), &[total])?;
+    let flat = s.b.put(&zeros, &at, &x, "none")?;
+    let mut y = s.b.reshape(&flat, &full)?;
+    if wanted != full {
+        if wanted.len() != full.len() || wanted.iter().zip(&full).any(|(w, f)| w < f) {
+            return invalid(format!("an output of shape {wanted:?}, not {full:?} or more"));
+        }
+        let hi: Vec<i64> = wanted.iter().zip(&full).map(|(w, f)| (w - f) as i64).collect();
+        let none = vec![0i64; wanted.len()];
+        let attrs = Attrs::none().with("lo", none.clone()).with("hi", hi);
+        y = s.b.op("pad", &[&y], attrs.with("interior", none).with("value", 0f32))?;
+    }
+    Ok(vec![y])
+}
+
+/// (Σ|x|ᵖ)^(1/p) over axes.
+fn lp(s: &mut Site, x: &Value, axes: &[usize], keep: bool) -> Made {
+    let p = match s.opset {
+        1 => s.float("p", 2.0)?,
+        _ => s.int("p", 2)? as f32,
+    };
+    let size = s.b.op("abs", &[x], Attrs::none())?;
+    let power = match p {
+        1.0 => size,
+        2.0 => s.b.mul(x, x)?,
+        p => {
+            let p = s.b.scalar(p);
+            s.b.op("pow", &[&size, &p], Attrs::none())?
+        }
+    };
+    let total = s.b.sum(&power, axes, keep)?;
+    match p {
+        1.0 => Ok(total),
+        2.0 => s.b.sqrt(&total),
+        p => {
+            let root = s.b.scalar(1.0 / p);
+            s.b.op("pow", &[&total, &root], Attrs::none())
+        }
+    }
+}
+
+pub(in crate::onnx) fn lp_pool(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let window = pool_window(s, &s.b.shape(&x))?;
+    let windows = window.unfold(s, &x, 0.0)?;
+    Ok(vec![lp(s, &windows, &window.kernel_axes(), false)?])
+}
+
+pub(in crate::onnx) fn global_lp_pool(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let axes: Vec<usize> = (2..s.b.rank(&x)).collect();
+    Ok(vec![lp(s, &x, &axes, true)?])
+}
+
+/// Columns of windows added back to the places they were read from.
+pub(in crate::onnx) fn col2im(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let sizes = |list: Option<Vec<i64>>| super::layout::sizes(&list.unwrap_or_default());
+    let image = sizes(s.const_ints(1, "image_shape")?)?;
+    let kernel = sizes(s.const_ints(2, "block_shape")?)?;
+    let k: usize = kernel.iter().product();
+    let [n, columns, places] = s.b.shape(&x)[..] else { return invalid("columns of a wrong rank") };
+    if kernel.len() != image.len() || k == 0 || !columns.is_multiple_of(k) {
+        return invalid(format!("{columns} columns of blocks {kernel:?} of {image:?}"));
+    }
+    let window = Window::of(s, &image, kernel)?;
+    let out: Vec<usize> = (0..image.len())
+        .map(|i| {
+            let padded = image[i] + window.lo[i] + window.hi[i];
+            padded.saturating_sub(window.reach(i)) / window.strides[i] + 1
+        })
+        .collect();
+    if out.iter().product::<usize>() != places {
+        return invalid(format!("{places} windows of {out:?}"));
+    }
+    let shape = [&[n, columns / k], &window.kernel[..], &out].concat();
+    let x = s.b.reshape(&x, &shape)?;
+    Ok(vec![window.fold(s, &x, &image)?])
 }
 
 /// The gradient goes to the first maximum of each window. Operands: g and MaxPool's indices.
 pub(in crate::onnx) fn max_pool_grad(s: &mut Site) -> Out {
     let g = s.input(0)?;
     named(s, "max_pool");
-    let Some(Value::PoolIndex { input }) = s.opt(1) else {
+    let Some(Value::PoolIndex { input, .. }) = s.opt(1) else {
         return unsupported("indices that are not a MaxPool's second output");
     };
     let x = Value::Node(input);
@@ -252,13 +452,20 @@ fn conv_window(s: &Site, x: &Value, w: &Value) -> Made<(Vec<usize>, Vec<usize>, 
     Ok((shape, weight, window, group))
 }
 
-pub(in crate::onnx) fn conv(s: &mut Site) -> Out {
-    let (x, w) = (s.input(0)?, s.input(1)?);
-    let (_, _, window, group) = conv_window(s, &x, &w)?;
+/// A convolution by the attributes of the node.
+pub(super) fn conv_of(s: &mut Site, x: &Value, w: &Value, bias: Option<Value>) -> Made {
+    let (_, weight, window, group) = conv_window(s, x, w)?;
     let attrs = window.pads().with("groups", group as i64);
-    let mut operands = vec![x, w];
-    operands.extend(s.opt(2));
-    Ok(vec![s.b.op("conv", &operands.iter().collect::<Vec<_>>(), attrs)?])
+    let mut operands = vec![x.clone(), w.clone()];
+    if let Some(bias) = bias {
+        operands.push(s.b.expand(&bias, &weight[..1])?);
+    }
+    s.b.op("conv", &operands.iter().collect::<Vec<_>>(), attrs)
+}
+
+pub(in crate::onnx) fn conv(s: &mut Site) -> Out {
+    let (x, w, bias) = (s.input(0)?, s.input(1)?, s.opt(2));
+    Ok(vec![conv_of(s, &x, &w, bias)?])
 }
 
 /// Transposed convolution with explicit pads.
@@ -270,14 +477,27 @@ pub(in crate::onnx) fn conv_transpose(s: &mut Site) -> Out {
     if kernel.len() != axes.len() {
         return invalid(format!("a weight {weight:?} for an input {shape:?}"));
     }
-    if s.ints("output_shape")?.is_some() || s.text("auto_pad", "NOTSET")? != "NOTSET" {
-        return unsupported("pads that follow from an output shape");
-    }
     if s.ints("kernel_shape")?.is_some() && list(s, "kernel_shape", axes.len())? != kernel {
         return invalid(format!("`kernel_shape` is not that of the weight {weight:?}"));
     }
-    let extra = s.ints("output_padding")?.unwrap_or_else(|| vec![0; axes.len()]);
-    let window = Window::of(s, axes, kernel)?;
+    let mut extra = s.ints("output_padding")?.unwrap_or_else(|| vec![0; axes.len()]);
+    let (wanted, auto) = (s.ints("output_shape")?, s.text("auto_pad", "NOTSET")?);
+    let mut window = Window::unpadded(s, axes.len(), kernel)?;
+    match (wanted, auto) {
+        (None, "NOTSET" | "") => window.explicit(s, axes.len())?,
+        (None, "VALID") => {}
+        (wanted, auto) => {
+            let n = axes.len();
+            let wanted = match wanted {
+                Some(w) => super::layout::sizes(&w[w.len().saturating_sub(n)..])?,
+                None => (0..n).map(|i| axes[i].saturating_mul(window.strides[i])).collect(),
+            };
+            if wanted.len() != n || extra.len() != n {
+                return invalid(format!("an output of shape {wanted:?} for an input {shape:?}"));
+            }
+            window.reaching(axes, &wanted, &mut extra, auto)?;
+        }
+    }
     let attrs = window.pads().with("groups", s.int("group", 1)?).with("output_padding", extra);
     let mut operands = vec![x, w];
     operands.extend(s.opt(2));

@@ -2,8 +2,9 @@
 
 use pamc_passes::ir::{Attrs, DType, InputKind, Tensor, TensorType};
 
-use crate::onnx::import::site::{self, Site};
-use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
+use crate::onnx::import::SeededDropout;
+use crate::onnx::import::site::Site;
+use crate::onnx::import::value::{Build, Fault, Made, Value, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
 
@@ -11,7 +12,10 @@ type Out = Made<Vec<Value>>;
 pub(in crate::onnx) fn row<const N: usize>(s: &mut Site, name: &str) -> Out {
     let operands = (0..N).map(|i| s.input(i)).collect::<Made<Vec<_>>>()?;
     align(s)?;
-    Ok(vec![s.b.op(name, &operands.iter().collect::<Vec<_>>(), Attrs::none())?])
+    let y = s.b.op(name, &operands.iter().collect::<Vec<_>>(), Attrs::none())?;
+    // What may leave the range of a narrow integer.
+    let wraps = matches!(name, "add" | "sub" | "neg" | "not" | "abs");
+    Ok(vec![if wraps { s.b.wrapped(&y, s.elem(0))? } else { y }])
 }
 
 macro_rules! rows {
@@ -41,7 +45,8 @@ fn align(s: &Site) -> Made<()> {
 
 pub(in crate::onnx) fn mul(s: &mut Site) -> Out {
     let (a, b) = (s.input(0)?, s.input(1)?);
-    Ok(vec![s.b.mul(&a, &b)?])
+    let y = s.b.mul(&a, &b)?;
+    Ok(vec![s.b.wrapped(&y, s.elem(0))?])
 }
 
 pub(in crate::onnx) fn div(s: &mut Site) -> Out {
@@ -52,15 +57,22 @@ pub(in crate::onnx) fn div(s: &mut Site) -> Out {
 pub(in crate::onnx) fn modulo(s: &mut Site) -> Out {
     let (a, b) = (s.input(0)?, s.input(1)?);
     let name = if s.flag("fmod", false)? { "fmod" } else { "mod" };
-    if s.b.dtype(&a) == DType::F32 {
-        return unsupported("the remainder of floats");
-    }
     Ok(vec![s.b.arithmetic(name, &a, &b)?])
 }
 
 pub(in crate::onnx) fn pow(s: &mut Site) -> Out {
     let (x, p) = (s.input(0)?, s.input(1)?);
     let dtype = s.b.dtype(&x);
+    if dtype.is_int()
+        && let Value::Const(p) = s.b.cast(&p, DType::I64)?
+        && let Some(n @ 1..=64) = p.item::<i64>()
+    {
+        let mut y = x.clone();
+        for _ in 1..n {
+            y = s.b.mul(&y, &x)?;
+        }
+        return Ok(vec![s.b.wrapped(&y, s.elem(0))?]);
+    }
     let (x, p) = (s.b.cast(&x, DType::F32)?, s.b.cast(&p, DType::F32)?);
     let y = s.b.op("pow", &[&x, &p], Attrs::none())?;
     Ok(vec![s.b.cast(&y, dtype)?])
@@ -97,20 +109,6 @@ pub(in crate::onnx) fn mean(s: &mut Site) -> Out {
 pub(in crate::onnx) fn select(s: &mut Site) -> Out {
     let (condition, a, b) = (s.input(0)?, s.input(1)?, s.input(2)?);
     Ok(vec![s.b.select(&condition, &a, &b)?])
-}
-
-pub(in crate::onnx) fn cast(s: &mut Site) -> Out {
-    let x = s.input(0)?;
-    s.ignore(&["saturate", "round_mode"]);
-    let Some(to) = s.opt_int("to")? else { return invalid("no element type is given") };
-    let to = site::dtype(i32::try_from(to).unwrap_or(0))?;
-    Ok(vec![s.b.cast(&x, to)?])
-}
-
-pub(in crate::onnx) fn cast_like(s: &mut Site) -> Out {
-    let (x, like) = (s.input(0)?, s.input(1)?);
-    s.ignore(&["saturate", "round_mode"]);
-    Ok(vec![s.b.cast(&x, s.b.dtype(&like))?])
 }
 
 pub(in crate::onnx) fn clip(s: &mut Site) -> Out {
@@ -173,11 +171,63 @@ pub(in crate::onnx) fn thresholded_relu(s: &mut Site) -> Out {
 }
 
 /// x ÷ (1 + |x|).
+pub(super) fn softsign_of(b: &mut Build, x: &Value) -> Made {
+    let size = b.op("abs", &[x], Attrs::none())?;
+    let below = b.add_const(&size, 1.0)?;
+    b.div(x, &below)
+}
+
 pub(in crate::onnx) fn softsign(s: &mut Site) -> Out {
     let x = s.input(0)?;
-    let size = s.b.op("abs", &[&x], Attrs::none())?;
-    let below = s.b.add_const(&size, 1.0)?;
-    Ok(vec![s.b.div(&x, &below)?])
+    Ok(vec![softsign_of(&mut s.b, &x)?])
+}
+
+/// Towards zero by `bias`, and zero within `lambd` of it.
+pub(in crate::onnx) fn shrink(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let dtype = s.b.dtype(&x);
+    let (bias, limit) = (s.float("bias", 0.0)?, s.float("lambd", 0.5)?);
+    let x = s.b.cast(&x, DType::F32)?;
+    let (low, high, zero) = (s.b.scalar(-limit), s.b.scalar(limit), s.b.scalar(0.0));
+    let (up, down) = (s.b.add_const(&x, bias)?, s.b.add_const(&x, -bias)?);
+    let (below, above) = (s.b.op("lt", &[&x, &low], Attrs::none())?, s.b.gt(&x, &high)?);
+    let y = s.b.select(&below, &up, &zero)?;
+    let y = s.b.select(&above, &down, &y)?;
+    Ok(vec![s.b.cast(&y, dtype)?])
+}
+
+/// The determinant of each matrix, by its first row.
+pub(in crate::onnx) fn det(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let shape = s.b.shape(&x);
+    match shape[..] {
+        [.., rows, cols] if rows == cols && (1..=5).contains(&rows) => {}
+        _ => return unsupported(format!("the determinant of {shape:?}")),
+    }
+    let rank = shape.len();
+    let rows = (0..shape[rank - 2]).map(|i| s.b.pick(&x, rank - 2, i)).collect::<Made<Vec<_>>>()?;
+    let all: Vec<usize> = (0..rows.len()).collect();
+    Ok(vec![minor(&mut s.b, &rows, &all)?])
+}
+
+/// The determinant of the given columns of the last as many rows.
+fn minor(b: &mut Build, rows: &[Value], columns: &[usize]) -> Made {
+    let (row, axis) = (&rows[rows.len() - columns.len()], b.rank(&rows[0]) - 1);
+    let mut total: Option<Value> = None;
+    for (i, &column) in columns.iter().enumerate() {
+        let mut term = b.pick(row, axis, column)?;
+        if columns.len() > 1 {
+            let rest: Vec<usize> = columns.iter().copied().filter(|&c| c != column).collect();
+            let rest = minor(b, rows, &rest)?;
+            term = b.mul(&term, &rest)?;
+        }
+        total = Some(match total {
+            None => term,
+            Some(total) if i % 2 == 0 => b.add(&total, &term)?,
+            Some(total) => b.sub(&total, &term)?,
+        });
+    }
+    total.map_or_else(|| invalid("an empty matrix"), Ok)
 }
 
 /// x · σ(αx): Swish, com.microsoft.QuickGelu.
@@ -232,7 +282,7 @@ pub(in crate::onnx) fn scale(s: &mut Site) -> Out {
 /// Identity at inference; in training mode elements are zeroed at random and the rest scaled up.
 pub(in crate::onnx) fn dropout(s: &mut Site) -> Out {
     let x = s.input(0)?;
-    s.ignore(&["seed"]);
+    let seed = s.opt_int("seed")?;
     let ratio = if s.opset < 12 {
         s.float("ratio", 0.5)?
     } else {
@@ -244,6 +294,9 @@ pub(in crate::onnx) fn dropout(s: &mut Site) -> Out {
             .ok_or_else(|| Fault::Invalid("`training_mode` is not one truth value".to_owned()))?,
         None => false,
     };
+    if let (SeededDropout::Reference, Some(seed), true) = (s.seeded_dropout, seed, training) {
+        return reference_dropout(s, &x, ratio, seed);
+    }
     let mut out = vec![x.clone()];
     let key = (training && ratio != 0.0).then(|| random_key(s)).transpose()?;
     let drop = |s: &mut Site, x: &Value, (key, stream): &(Value, i64)| {
@@ -264,6 +317,24 @@ pub(in crate::onnx) fn dropout(s: &mut Site) -> Out {
         out.push(s.b.gt(&kept, &zero)?);
     }
     Ok(out)
+}
+
+/// With the mask of ONNX's reference implementation: kept where numpy's `RandomState(seed)` gives a
+/// uniform number of at least the ratio.
+fn reference_dropout(s: &mut Site, x: &Value, ratio: f32, seed: i64) -> Out {
+    let shape = s.b.shape(x);
+    let mut twister = rand_mt::Mt::new(seed as u32);
+    let mut uniform = || {
+        let (high, low) = (twister.next_u32() >> 5, twister.next_u32() >> 6);
+        (f64::from(high) * 67_108_864.0 + f64::from(low)) / 9_007_199_254_740_992.0
+    };
+    let n = crate::onnx::import::value::few(&shape)?;
+    let kept = (0..n).map(|_| ratio == 0.0 || uniform() >= f64::from(ratio)).collect();
+    let Some(kept) = Tensor::from_vec::<bool>(&shape, kept).map(Value::Const) else {
+        return invalid("a mask of a wrong size");
+    };
+    let (scaled, zero) = (s.b.mul_const(x, 1.0 / (1.0 - ratio))?, s.b.scalar(0.0));
+    Ok(vec![s.b.select(&kept, &scaled, &zero)?, kept])
 }
 
 /// The program's random state, and a stream of its own for the node.

@@ -1,10 +1,10 @@
 //! Operators that move elements.
 
-use pamc_passes::ir::{Attrs, DType, Tensor};
+use pamc_passes::ir::{Attrs, Tensor};
 use pamc_passes::ops::broadcast_shapes;
 
 use crate::onnx::import::site::Site;
-use crate::onnx::import::value::{Fault, Made, Value, invalid, unsupported};
+use crate::onnx::import::value::{Fault, Made, Value, few, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
 
@@ -246,9 +246,6 @@ pub(in crate::onnx) fn pad(s: &mut Site) -> Out {
     let x = s.input(0)?;
     let rank = s.b.rank(&x);
     let mode = s.text("mode", "constant")?;
-    if mode != "constant" {
-        return unsupported(format!("mode `{mode}`"));
-    }
     let (pads, value) = if s.opset < 11 {
         (s.ints("pads")?, s.float("value", 0.0)?)
     } else {
@@ -271,12 +268,72 @@ pub(in crate::onnx) fn pad(s: &mut Site) -> Out {
     }
     let x = crop(s, &x, &lo, &hi)?;
     let positive = |v: Vec<i64>| v.into_iter().map(|p| p.max(0)).collect::<Vec<_>>();
-    if s.b.dtype(&x) != DType::F32 {
-        return unsupported(format!("padding of {}", s.b.dtype(&x)));
+    let (lo, hi) = (positive(lo), positive(hi));
+    if mode != "constant" {
+        return Ok(vec![repeated(s, &x, &lo, &hi, mode)?]);
     }
-    let attrs = Attrs::none().with("lo", positive(lo)).with("hi", positive(hi));
-    let attrs = attrs.with("interior", vec![0; rank]).with("value", value);
-    Ok(vec![s.b.op("pad", &[&x], attrs)?])
+    Ok(vec![padded(s, &x, lo, hi, value)?])
+}
+
+/// Elements of `value` before and after each axis.
+pub(super) fn padded(s: &mut Site, x: &Value, lo: Vec<i64>, hi: Vec<i64>, value: f32) -> Made {
+    if lo.iter().chain(&hi).all(|&p| p == 0) {
+        return Ok(x.clone());
+    }
+    let none = vec![0; lo.len()];
+    let attrs = Attrs::none().with("lo", lo).with("hi", hi);
+    s.b.op("pad", &[x], attrs.with("interior", none).with("value", value))
+}
+
+/// Padding with elements of x: mirrored, the outermost, or around from the other side.
+fn repeated(s: &mut Site, x: &Value, lo: &[i64], hi: &[i64], mode: &str) -> Made {
+    let mut y = x.clone();
+    for (axis, n) in s.b.shape(x).into_iter().enumerate() {
+        let n = n as i64;
+        if lo[axis] == 0 && hi[axis] == 0 {
+            continue;
+        }
+        few(&[usize::try_from(n + lo[axis] + hi[axis]).unwrap_or(usize::MAX)])?;
+        if n == 0 {
+            return invalid("padding by the elements of an empty axis");
+        }
+        let source = |i: i64| match mode {
+            "edge" => Ok(i.clamp(0, n - 1)),
+            "wrap" => Ok(i.rem_euclid(n)),
+            "reflect" => {
+                let period = (2 * (n - 1)).max(1);
+                let i = i.rem_euclid(period);
+                Ok(i.min(period - i).min(n - 1))
+            }
+            other => unsupported(format!("mode `{other}`")),
+        };
+        let index = (-lo[axis]..n + hi[axis]).map(source).collect::<Made<Vec<_>>>()?;
+        y = s.b.gather(&y, &int_list(index)?, axis)?;
+    }
+    Ok(y)
+}
+
+/// The middle of each axis, or the axis in the middle of zeros.
+pub(in crate::onnx) fn center_crop_pad(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let mut size = s.b.shape(&x);
+    let rank = size.len();
+    let Some(wanted) = s.const_ints(1, "shape")? else { return invalid("no shape is given") };
+    let axes = s.ints("axes")?.unwrap_or_else(|| (0..rank as i64).collect());
+    if axes.len() != wanted.len() {
+        return invalid(format!("{} sizes for {} axes", wanted.len(), axes.len()));
+    }
+    let (mut starts, mut lo, mut hi) = (vec![0; rank], vec![0; rank], vec![0; rank]);
+    for (&axis, wanted) in axes.iter().zip(sizes(&wanted)?) {
+        let axis = s.axis(axis, rank)?;
+        let n = size[axis];
+        starts[axis] = (n.saturating_sub(wanted) / 2) as i64;
+        let more = wanted.saturating_sub(n);
+        (lo[axis], hi[axis]) = ((more / 2) as i64, (more - more / 2) as i64);
+        size[axis] = n.min(wanted);
+    }
+    let x = s.b.slice_by(&x, &starts, &size, None)?;
+    Ok(vec![padded(s, &x, lo, hi, 0.0)?])
 }
 
 /// Negative pads take elements away.

@@ -1,6 +1,6 @@
 //! Normalizations.
 
-use pamc_passes::ir::Attrs;
+use pamc_passes::ir::{Attrs, DType};
 
 use crate::onnx::import::site::Site;
 use crate::onnx::import::value::{Made, Value, invalid, unsupported};
@@ -115,6 +115,73 @@ pub(in crate::onnx) fn batch_norm(s: &mut Site) -> Out {
 pub(in crate::onnx) fn batch_norm_internal(s: &mut Site) -> Out {
     s.ignore(&["training_mode"]);
     batch_statistics(s)
+}
+
+/// x ÷ (bias + α/size · Σ x²)^β, the sum over the neighbouring channels.
+pub(in crate::onnx) fn lrn(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let (alpha, beta) = (s.float("alpha", 1e-4)?, s.float("beta", 0.75)?);
+    let (bias, size) = (s.float("bias", 1.0)?, s.int("size", 0)?);
+    let Some(size) = usize::try_from(size).ok().filter(|n| (1..1 << 12).contains(n)) else {
+        return invalid(format!("a neighbourhood of {size}"));
+    };
+    let shape = s.b.shape(&x);
+    let Some(&channels) = shape.get(1) else { return invalid("the operand has no channels") };
+    let square = s.b.mul(&x, &x)?;
+    let (before, after) = ((size - 1) / 2, size / 2);
+    let (mut lo, mut hi) = (vec![0i64; shape.len()], vec![0i64; shape.len()]);
+    (lo[1], hi[1]) = (before as i64, after as i64);
+    let attrs = Attrs::none().with("lo", lo).with("hi", hi);
+    let attrs = attrs.with("interior", vec![0; shape.len()]).with("value", 0f32);
+    let padded = s.b.op("pad", &[&square], attrs)?;
+    let mut total = s.b.slice(&padded, 1, 0, channels)?;
+    for i in 1..size {
+        let part = s.b.slice(&padded, 1, i, channels)?;
+        total = s.b.add(&total, &part)?;
+    }
+    let total = s.b.mul_const(&total, alpha / size as f32)?;
+    let total = s.b.add_const(&total, bias)?;
+    let beta = s.b.scalar(beta);
+    let power = s.b.op("pow", &[&total, &beta], Attrs::none())?;
+    Ok(vec![s.b.div(&x, &power)?])
+}
+
+/// x ÷ its norm along an axis; where that is 0, x.
+pub(in crate::onnx) fn lp_norm(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let axis = s.int("axis", -1)?;
+    let axis = s.axis(axis, s.b.rank(&x))?;
+    let norm = match s.int("p", 2)? {
+        1 => {
+            let size = s.b.op("abs", &[&x], Attrs::none())?;
+            s.b.sum(&size, &[axis], true)?
+        }
+        2 => {
+            let square = s.b.mul(&x, &x)?;
+            let total = s.b.sum(&square, &[axis], true)?;
+            s.b.sqrt(&total)?
+        }
+        p => return unsupported(format!("the norm of order {p}")),
+    };
+    let (zero, one) = (s.b.scalar(0.0), s.b.scalar(1.0));
+    let none = s.b.eq(&norm, &zero)?;
+    let norm = s.b.select(&none, &one, &norm)?;
+    Ok(vec![s.b.div(&x, &norm)?])
+}
+
+/// (x − mean) ÷ (σ + 10⁻⁹) over axes.
+pub(in crate::onnx) fn mean_variance(s: &mut Site) -> Out {
+    let x = s.input(0)?;
+    let axes = s.ints("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
+    let axes = s.axes(&axes, s.b.rank(&x))?;
+    let x = s.b.cast(&x, DType::F32)?;
+    let mean = s.b.mean(&x, &axes, true)?;
+    let centred = s.b.sub(&x, &mean)?;
+    let square = s.b.mul(&centred, &centred)?;
+    let variance = s.b.mean(&square, &axes, true)?;
+    let root = s.b.sqrt(&variance)?;
+    let root = s.b.add_const(&root, 1e-9)?;
+    Ok(vec![s.b.div(&centred, &root)?])
 }
 
 pub(in crate::onnx) fn instance_norm(s: &mut Site) -> Out {

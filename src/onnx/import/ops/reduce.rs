@@ -47,6 +47,40 @@ pub(in crate::onnx) fn min(s: &mut Site) -> Out {
     plain(s, 18, "reduce_min")
 }
 
+/// The product over axes: halves multiplied until one element is left.
+pub(in crate::onnx) fn product(s: &mut Site) -> Out {
+    let Over { x, axes, keep } = over(s, 18)?;
+    if axes.is_empty() {
+        return Ok(vec![x]);
+    }
+    let shape = s.b.shape(&x);
+    let kept: Vec<usize> = (0..shape.len()).filter(|i| !axes.contains(i)).collect();
+    let mut out: Vec<usize> = kept.iter().map(|&i| shape[i]).collect();
+    let n: usize = axes.iter().map(|&i| shape[i]).product();
+    let rows: usize = out.iter().product();
+    let x = s.b.transpose(&x, &[&kept[..], &axes].concat())?;
+    let mut x = s.b.reshape(&x, &[rows, n])?;
+    if n == 0 {
+        let one = s.b.scalar_as(&x, 1);
+        x = s.b.expand(&one, &[rows, 1])?;
+    }
+    let mut left = n;
+    while left > 1 {
+        let half = left / 2;
+        let (a, b) = (s.b.slice(&x, 1, 0, half)?, s.b.slice(&x, 1, half, half)?);
+        let mut y = s.b.mul(&a, &b)?;
+        if left % 2 == 1 {
+            let last = s.b.slice(&x, 1, left - 1, 1)?;
+            y = s.b.concat(&[&y, &last], 1)?;
+        }
+        (x, left) = (y, left - half);
+    }
+    if keep {
+        out = (0..shape.len()).map(|i| if axes.contains(&i) { 1 } else { shape[i] }).collect();
+    }
+    Ok(vec![s.b.reshape(&x, &out)?])
+}
+
 pub(in crate::onnx) fn sum_square(s: &mut Site) -> Out {
     let Over { x, axes, keep } = over(s, 18)?;
     let square = s.b.mul(&x, &x)?;
