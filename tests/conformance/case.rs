@@ -45,29 +45,26 @@ impl Case {
         Ok(Case { model, inputs, expected })
     }
 
-    /// Translates the model. Inputs that have to be known at import (shapes, axes, indices) are
-    /// fixed to their values: none at first, then integers and truth values, then single numbers.
+    /// Translates the model. Inputs that have to be known at import (shapes, axes, scales) are fixed
+    /// to their values, as few as make it possible: the smallest ones first, the first input last.
     pub fn load(&self) -> Result<Loaded, String> {
-        let integer = |t: &Tensor| t.dtype() != DType::F32;
-        let levels: [&dyn Fn(&Tensor) -> bool; 3] =
-            [&|_| false, &integer, &|t| integer(t) || t.len() <= 1];
-        let mut first = None;
-        for fixed in levels {
-            match self.import(fixed) {
-                Ok(loaded) => return Ok(loaded),
-                Err(e) => drop(first.get_or_insert(e)),
+        let mut order: Vec<usize> = (0..self.inputs.len()).collect();
+        let rank = |&i: &usize| {
+            let value = &self.inputs[i].1;
+            (i == 0, value.dtype() == DType::F32 && value.len() > 1, value.len())
+        };
+        order.sort_by_key(rank);
+        for fixed in 0..order.len() {
+            if let Ok(loaded) = self.import(&order[..fixed]) {
+                return Ok(loaded);
             }
         }
-        // What is wrong with everything fixed that may be is what is really wrong.
-        match self.import(levels[2]) {
-            Ok(loaded) => Ok(loaded),
-            Err(e) => Err(e.to_string()),
-        }
+        // What is wrong with everything fixed is what is really wrong.
+        self.import(&order).map_err(|e| e.to_string())
     }
 
-    fn import(&self, fixed: &dyn Fn(&Tensor) -> bool) -> Result<Loaded, OnnxError> {
-        let bind: HashMap<String, Tensor> =
-            self.inputs.iter().filter(|(_, t)| fixed(t)).cloned().collect();
+    fn import(&self, fixed: &[usize]) -> Result<Loaded, OnnxError> {
+        let bind: HashMap<String, Tensor> = fixed.iter().map(|&i| self.inputs[i].clone()).collect();
         let mut dims = HashMap::new();
         for (name, extents) in self.model.data_extents()? {
             let Some((_, value)) = self.inputs.iter().find(|(n, _)| *n == name) else { continue };

@@ -14,6 +14,8 @@ struct Window {
     dilations: Vec<usize>,
     lo: Vec<usize>,
     hi: Vec<usize>,
+    /// How much of `hi` comes from `ceil_mode` alone.
+    ceil: Vec<usize>,
 }
 
 /// A list attribute with `n` positive entries, all 1 if it is left out.
@@ -46,7 +48,7 @@ impl Window {
     /// A window by the attributes of a node, without padding.
     fn unpadded(s: &Site, n: usize, kernel: Vec<usize>) -> Made<Self> {
         let (strides, dilations) = (list(s, "strides", n)?, list(s, "dilations", n)?);
-        Ok(Window { kernel, strides, dilations, lo: vec![0; n], hi: vec![0; n] })
+        Ok(Window { kernel, strides, dilations, lo: vec![0; n], hi: vec![0; n], ceil: vec![0; n] })
     }
 
     /// The pads with which a transposed convolution gives `wanted` extents; more than there is
@@ -111,7 +113,8 @@ impl Window {
             let windows = rest.div_ceil(stride) + 1;
             let begins_inside = (windows - 1) * stride < extent + self.lo[axis];
             if begins_inside && !rest.is_multiple_of(stride) {
-                self.hi[axis] += stride - rest % stride;
+                self.ceil[axis] = stride - rest % stride;
+                self.hi[axis] += self.ceil[axis];
             }
         }
     }
@@ -122,6 +125,15 @@ impl Window {
             .with("strides", &self.strides[..])
             .with("dilations", &self.dilations[..])
             .with("pads", &[&self.lo[..], &self.hi].concat()[..])
+    }
+
+    /// As the real pooling ops have it, which do their own rounding up.
+    fn pooling(&self) -> Attrs {
+        let hi: Vec<usize> = self.hi.iter().zip(&self.ceil).map(|(h, c)| h - c).collect();
+        self.pads()
+            .with("pads", &[&self.lo[..], &hi].concat()[..])
+            .with("kernel", &self.kernel[..])
+            .with("ceil_mode", self.ceil.iter().any(|&c| c > 0))
     }
 
     /// As `unfold` and `fold` have it.
@@ -177,7 +189,7 @@ pub(in crate::onnx) fn max_pool(s: &mut Site) -> Out {
     let column_major = s.flag("storage_order", false)?;
     let (elem, dtype) = (s.elem(0), s.b.dtype(&x));
     let x = s.b.cast(&x, DType::F32)?;
-    let y = s.b.op("max_pool", &[&x], window.pads().with("kernel", &window.kernel[..]))?;
+    let y = s.b.op("max_pool", &[&x], window.pooling())?;
     let y = s.b.cast(&y, dtype)?;
     let y = s.b.wrapped(&y, elem)?;
     let input = s.b.node(&x)?;
@@ -378,34 +390,30 @@ pub(in crate::onnx) fn max_pool_grad(s: &mut Site) -> Out {
     Ok(vec![window.fold(s, &spread, &shape[2..])?])
 }
 
-/// Whether padding counts as elements of a window's mean. What `ceil_mode` adds never does.
-fn counts_padding(s: &Site, window: &Window) -> Made<bool> {
-    let include = s.flag("count_include_pad", false)?;
-    if include && s.flag("ceil_mode", false)? && window.lo.iter().chain(&window.hi).any(|&p| p > 0)
-    {
-        return unsupported("count_include_pad together with ceil_mode");
-    }
-    Ok(include)
-}
-
-/// What each window's sum is divided by: its size, or how much of it lies inside.
+/// What each window's sum is divided by: how much of it lies inside, with `count_include_pad` inside
+/// the padding. What `ceil_mode` adds never counts.
 fn divisors(s: &mut Site, window: &Window, spatial: &[usize]) -> Made {
-    if counts_padding(s, window)? {
-        let k: usize = window.kernel.iter().product();
-        return Ok(s.b.scalar(k as f32));
+    let n = spatial.len();
+    let whole = s.flag("count_include_pad", false)?;
+    let (mut counted, mut rest) = (spatial.to_vec(), window.attrs());
+    if whole {
+        for i in 0..n {
+            counted[i] += window.lo[i] + window.hi[i] - window.ceil[i];
+        }
+        rest = rest.with("pads_lo", vec![0; n]).with("pads_hi", &window.ceil[..]);
     }
-    few(spatial)?;
-    let ones = Tensor::full(&[&[1, 1], spatial].concat(), 1f32);
-    let windows = window.unfold(s, &Value::Const(ones), 0.0)?;
+    few(&counted)?;
+    let ones = Tensor::full(&[&[1, 1], &counted[..]].concat(), 1f32);
+    let windows = s.b.op("unfold", &[&Value::Const(ones)], rest.with("value", 0f32))?;
     s.b.sum(&windows, &window.kernel_axes(), false)
 }
 
 pub(in crate::onnx) fn average_pool(s: &mut Site) -> Out {
     let x = s.input(0)?;
     let window = pool_window(s, &s.b.shape(&x))?;
-    let include = counts_padding(s, &window)?;
-    let attrs = window.pads().with("kernel", &window.kernel[..]);
-    Ok(vec![s.b.op("avg_pool", &[&x], attrs.with("count_include_pad", include))?])
+    let include = s.flag("count_include_pad", false)?;
+    let attrs = window.pooling().with("count_include_pad", include);
+    Ok(vec![s.b.op("avg_pool", &[&x], attrs)?])
 }
 
 /// Each window's gradient shared among its elements. Operands: the input's shape and g.

@@ -146,7 +146,7 @@ pub(in crate::onnx) fn lrn(s: &mut Site) -> Out {
     Ok(vec![s.b.div(&x, &power)?])
 }
 
-/// x ÷ its norm along an axis; where that is 0, x.
+/// x ÷ its norm along an axis.
 pub(in crate::onnx) fn lp_norm(s: &mut Site) -> Out {
     let x = s.input(0)?;
     let axis = s.int("axis", -1)?;
@@ -163,9 +163,6 @@ pub(in crate::onnx) fn lp_norm(s: &mut Site) -> Out {
         }
         p => return unsupported(format!("the norm of order {p}")),
     };
-    let (zero, one) = (s.b.scalar(0.0), s.b.scalar(1.0));
-    let none = s.b.eq(&norm, &zero)?;
-    let norm = s.b.select(&none, &one, &norm)?;
     Ok(vec![s.b.div(&x, &norm)?])
 }
 

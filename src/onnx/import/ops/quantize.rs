@@ -18,6 +18,8 @@ struct Narrow {
     largest: f32,
     /// What numbers too large become where they do not saturate.
     beyond: f32,
+    /// Else a NaN becomes 0.
+    has_nan: bool,
 }
 
 fn format(elem: DataType) -> Option<Narrow> {
@@ -30,7 +32,8 @@ fn format(elem: DataType) -> Option<Narrow> {
         D::Float4E2m1 => (1, 0, 6.0, 6.0),
         _ => return None,
     };
-    Some(Narrow { mantissa, smallest, largest, beyond })
+    let has_nan = elem != D::Float4E2m1;
+    Some(Narrow { mantissa, smallest, largest, beyond, has_nan })
 }
 
 impl Build<'_> {
@@ -66,7 +69,12 @@ impl Build<'_> {
         let zero = self.scalar(0.0);
         let positive = self.gt(&y, &zero)?;
         let beyond = self.select(&positive, &beyond, &minus)?;
-        self.select(&over, &beyond, &y)
+        let y = self.select(&over, &beyond, &y)?;
+        if to.has_nan {
+            return Ok(y);
+        }
+        let nan = self.op("ne", &[x, x], Attrs::none())?;
+        self.select(&nan, &zero, &y)
     }
 
     /// x as a power of two: rounded `up`, `down` or to the `nearest`.

@@ -1,6 +1,6 @@
 //! Reductions and scans.
 
-use pamc_passes::ir::{Attrs, DType};
+use pamc_passes::ir::{Attrs, DType, Tensor};
 
 use crate::onnx::import::site::Site;
 use crate::onnx::import::value::{Made, Value, invalid, unsupported};
@@ -25,10 +25,32 @@ fn over(s: &mut Site, since: i64) -> Made<Over> {
 
 fn plain(s: &mut Site, since: i64, name: &str) -> Out {
     let Over { x, axes, keep } = over(s, since)?;
+    let shape = s.b.shape(&x);
+    if axes.iter().any(|&a| shape[a] == 0)
+        && let Some(empty) = of_nothing(s, &x, name)?
+    {
+        let kept = |i: usize| if !axes.contains(&i) { Some(shape[i]) } else { keep.then_some(1) };
+        let out: Vec<usize> = (0..shape.len()).filter_map(kept).collect();
+        return Ok(vec![s.b.expand(&empty, &out)?]);
+    }
     let truth = s.b.dtype(&x) == DType::Bool;
     let x = if truth { s.b.cast(&x, DType::I32)? } else { x };
     let y = s.b.reduce(name, &x, &axes, keep)?;
     Ok(vec![if truth { s.b.cast(&y, DType::Bool)? } else { y }])
+}
+
+/// What an extremum of no elements is.
+fn of_nothing(s: &Site, x: &Value, name: &str) -> Made<Option<Value>> {
+    let high = name == "reduce_min";
+    if !matches!(name, "reduce_max" | "reduce_min" | "logsumexp") {
+        return Ok(None);
+    }
+    Ok(Some(Value::Const(match s.b.dtype(x) {
+        DType::F32 => Tensor::scalar(if high { f32::INFINITY } else { f32::NEG_INFINITY }),
+        DType::I32 => Tensor::scalar(if high { i32::MAX } else { i32::MIN }),
+        DType::I64 => Tensor::scalar(if high { i64::MAX } else { i64::MIN }),
+        DType::Bool => Tensor::scalar(high),
+    })))
 }
 
 pub(in crate::onnx) fn sum(s: &mut Site) -> Out {
