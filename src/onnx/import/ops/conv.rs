@@ -397,8 +397,8 @@ fn divisors(s: &mut Site, window: &Window, spatial: &[usize]) -> Made {
     let whole = s.flag("count_include_pad", false)?;
     let (mut counted, mut rest) = (spatial.to_vec(), window.attrs());
     if whole {
-        for i in 0..n {
-            counted[i] += window.lo[i] + window.hi[i] - window.ceil[i];
+        for (i, extent) in counted.iter_mut().enumerate() {
+            *extent += window.lo[i] + window.hi[i] - window.ceil[i];
         }
         rest = rest.with("pads_lo", vec![0; n]).with("pads_hi", &window.ceil[..]);
     }
@@ -469,6 +469,49 @@ pub(super) fn conv_of(s: &mut Site, x: &Value, w: &Value, bias: Option<Value>) -
         operands.push(s.b.expand(&bias, &weight[..1])?);
     }
     s.b.op("conv", &operands.iter().collect::<Vec<_>>(), attrs)
+}
+
+/// The window of a convolution whose taps move.
+pub(super) struct DeformWindow {
+    pub kernel: [usize; 2],
+    /// Number of windows along each axis.
+    pub out: [usize; 2],
+    window: Window,
+}
+
+impl DeformWindow {
+    pub fn of(s: &Site, shape: &[usize], weight: &[usize]) -> Made<Self> {
+        let ([_, _, h, w], [_, _, kh, kw]) = (shape, weight) else {
+            return unsupported("an operand that is not of two spatial axes");
+        };
+        s.ignore(&["kernel_shape"]);
+        if *kh == 0 || *kw == 0 {
+            return invalid("an empty kernel");
+        }
+        let window = Window::of(s, &[*h, *w], vec![*kh, *kw])?;
+        let mut out = [0; 2];
+        for (i, extent) in [*h, *w].into_iter().enumerate() {
+            let padded = extent + window.lo[i] + window.hi[i];
+            match padded.checked_sub(window.reach(i)) {
+                Some(rest) => out[i] = rest / window.strides[i] + 1,
+                None => return invalid("the kernel is larger than the operand"),
+            }
+        }
+        Ok(DeformWindow { kernel: [*kh, *kw], out, window })
+    }
+
+    /// Where each tap of each window lies along an axis before it moves: `[taps, windows …]`.
+    pub fn starts(&self, axis: usize) -> Vec<f32> {
+        let ([kh, kw], [oh, ow]) = (self.kernel, self.out);
+        let place = |at: usize| {
+            let (tap, window) = (at / (oh * ow), at % (oh * ow));
+            let tap = if axis == 0 { tap / kw } else { tap % kw };
+            let window = if axis == 0 { window / ow } else { window % ow };
+            let start = window * self.window.strides[axis] + tap * self.window.dilations[axis];
+            start as f32 - self.window.lo[axis] as f32
+        };
+        (0..kh * kw * oh * ow).map(place).collect()
+    }
 }
 
 pub(in crate::onnx) fn conv(s: &mut Site) -> Out {

@@ -196,6 +196,14 @@ pub(in crate::onnx) fn shrink(s: &mut Site) -> Out {
     Ok(vec![s.b.cast(&y, dtype)?])
 }
 
+/// 1 above a threshold, else 0: ai.onnx.ml's Binarizer.
+pub(in crate::onnx) fn binarizer(s: &mut Site) -> Out {
+    let (x, threshold) = (s.input(0)?, s.float("threshold", 0.0)?);
+    let threshold = s.b.scalar(threshold);
+    let above = s.b.gt(&x, &threshold)?;
+    Ok(vec![s.b.cast(&above, DType::F32)?])
+}
+
 /// The determinant of each matrix, by its first row.
 pub(in crate::onnx) fn det(s: &mut Site) -> Out {
     let x = s.input(0)?;

@@ -21,7 +21,7 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
 
 impl Build<'_> {
     /// Negative indices of an axis of `n` counted from its end.
-    pub fn from_end(&mut self, index: &Value, n: usize) -> Made {
+    pub fn wrapped_index(&mut self, index: &Value, n: usize) -> Made {
         let (zero, n) = (self.scalar_as(index, 0), self.int_as(index, n as i64));
         let negative = self.op("lt", &[index, &zero], Attrs::none())?;
         let wrapped = self.add(index, &n)?;
@@ -73,7 +73,7 @@ impl Build<'_> {
         if !fits {
             return invalid(format!("an index of shape {shape:?} into {x:?} along axis {axis}"));
         }
-        let index = self.from_end(&index, x[axis])?;
+        let index = self.wrapped_index(&index, x[axis])?;
         let along = self.times(&index, steps[axis])?;
         let others = |at: &[usize]| {
             (0..at.len()).filter(|&i| i != axis).map(|i| (at[i] * steps[i]) as i64).sum()
@@ -111,7 +111,7 @@ impl Build<'_> {
             self.table(outer, |at| (0..batch).map(|i| (at[i] * steps[i]) as i64).sum())?;
         for k in 0..depth {
             let part = self.pick(&index, outer.len(), k)?;
-            let part = self.from_end(&part, x[batch + k])?;
+            let part = self.wrapped_index(&part, x[batch + k])?;
             let part = self.times(&part, steps[batch + k])?;
             total = self.add(&total, &part)?;
         }

@@ -14,6 +14,7 @@ mod quantize;
 mod reduce;
 mod resize;
 mod rnn;
+mod sample;
 mod sequence;
 mod shape;
 mod signal;

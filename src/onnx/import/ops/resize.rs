@@ -183,7 +183,7 @@ fn extents(
     }
     let scales = scales.filter(|s| s.len() == axes.len()).ok_or_else(wrong)?;
     for (&a, &scale) in axes.iter().zip(&scales) {
-        if !(scale > 0.0) {
+        if scale.is_nan() || scale <= 0.0 {
             return invalid(format!("a scale of {scale}"));
         }
         let to = (f64::from(scale) * shape[a] as f64).floor();

@@ -69,6 +69,10 @@ impl Activation {
     }
 }
 
+/// The next states, the first of which is the output, of a direction from the projected input and
+/// the states.
+type Step<'s> = dyn FnMut(&mut Build, usize, &Value, &[Value]) -> Made<Vec<Value>> + 's;
+
 /// What all recurrent layers share.
 struct Layer {
     /// `[length, batch, size]`.
@@ -136,12 +140,7 @@ impl Layer {
 
     /// Runs all directions; `step` makes the next states, of which the first is the output, from
     /// the projected input of a step and the states. Results: Y, then the last states.
-    fn run(
-        &self,
-        s: &mut Site,
-        first: &[Option<Value>],
-        step: &mut dyn FnMut(&mut Build, usize, &Value, &[Value]) -> Made<Vec<Value>>,
-    ) -> Out {
+    fn run(&self, s: &mut Site, first: &[Option<Value>], step: &mut Step) -> Out {
         let [len, batch, _] = s.b.shape(&self.x)[..] else { return invalid("a sequence") };
         few(&[len])?;
         let (mut all, mut last) = (Vec::new(), vec![Vec::new(); first.len()]);

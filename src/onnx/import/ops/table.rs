@@ -4,8 +4,8 @@ use super::super::site::Site;
 use super::super::value::{Fault, Made, Value};
 use super::{
     contract as c, conv, einsum, elementwise as e, grad as g, grid, index as i, layout as l, loss,
-    norm, quantize as q, reduce as r, resize, rnn, sequence as seq, shape as s, signal as sig,
-    trig as t,
+    norm, quantize as q, reduce as r, resize, rnn, sample, sequence as seq, shape as s,
+    signal as sig, trig as t,
 };
 
 /// The last opset of ONNX's own domain whose definitions were read.
@@ -71,6 +71,7 @@ static ONNX: &[Row] = &[
     row("CumSum", 11, r::cum_sum),
     row("DFT", 17, sig::dft),
     row("DepthToSpace", 1, l::depth_to_space),
+    row("DeformConv", 19, sample::deform_conv),
     row("DequantizeLinear", 10, q::dequantize_linear),
     row("Det", 11, e::det),
     row("Div", 7, e::div),
@@ -163,6 +164,7 @@ static ONNX: &[Row] = &[
     row("Reshape", 5, l::reshape),
     row("Resize", 10, resize::resize),
     row("ReverseSequence", 10, i::reverse_sequence),
+    row("RoiAlign", 10, sample::roi_align),
     row("RotaryEmbedding", 23, rnn::rotary_embedding),
     row("Round", 11, e::round),
     row("STFT", 17, sig::stft),
@@ -213,7 +215,10 @@ static ONNX: &[Row] = &[
 ];
 
 /// Operators of ONNX's domain for other machine learning.
-static ML: &[Row] = &[row("ArrayFeatureExtractor", 1, i::array_feature_extractor)];
+static ML: &[Row] = &[
+    row("ArrayFeatureExtractor", 1, i::array_feature_extractor),
+    row("Binarizer", 1, e::binarizer),
+];
 
 /// Operators of ONNX Runtime, most of them gradients.
 static MICROSOFT: &[Row] = &[
@@ -275,9 +280,7 @@ static MISSING: &[(&str, &str, &str)] = &[
     ("RandomNormalLike", RANDOM, "draw the numbers outside and feed them as an input"),
     ("RandomUniform", RANDOM, "draw the numbers outside and feed them as an input"),
     ("RandomUniformLike", RANDOM, "draw the numbers outside and feed them as an input"),
-    ("DeformConv", "it is not implemented", "sample with GridSample, then Conv"),
-    ("RoiAlign", "it is not implemented", "sample with GridSample"),
-    ("MaxRoiPool", "it is not implemented", "sample with GridSample, then MaxPool"),
+    ("MaxRoiPool", "it is not implemented", "use RoiAlign with mode `max`"),
 ];
 
 const STRINGS: &str = "it works on strings";
