@@ -344,7 +344,10 @@ impl<'a> Walk<'a> {
         let mut site = Site::new(node, opset, build, operands);
         let made = (row.make)(&mut site)?;
         if let Some(name) = site.unread().first() {
-            return Err(Fault::Unsupported(format!("the attribute `{name}`")));
+            return Err(Fault::Advised {
+                reason: format!("the attribute `{name}` is unknown"),
+                way_out: "leave it out, if the model means the same without it".to_owned(),
+            });
         }
         if let Some(i) = (made.len()..wanted.len()).find(|&i| wanted[i]) {
             return Err(Fault::Unsupported(format!("its output {}", i + 1)));

@@ -8,26 +8,49 @@ use crate::onnx::Model;
 use crate::onnx::error::{OnnxError, UnboundDim};
 use crate::onnx::proto::{DimValue, GraphProto, NodeProto, TypeValue, ValueInfoProto};
 
-/// Running means and variances: what batch normalizations take as operands 4 and 5.
+/// Floats that are no parameters: running means and variances, what batch normalizations take as
+/// operands 4 and 5, and operands that say how an operator works.
 #[derive(Default)]
 pub(super) struct Statistics<'a> {
-    /// Of those in training mode, which also update them.
+    /// Statistics of batch normalizations in training mode, which also update them.
     pub updated: HashSet<&'a str>,
-    /// Of those at inference.
+    /// Statistics of those at inference, and all other operands of that kind.
     pub fixed: HashSet<&'a str>,
 }
+
+/// Operands, counted from 0, that no training changes.
+const SETTINGS: &[(&str, &[usize])] = &[
+    ("Attention", &[3]),
+    ("Clip", &[1, 2]),
+    ("DequantizeLinear", &[1]),
+    ("OneHot", &[2]),
+    ("QLinearConv", &[1, 4, 6]),
+    ("QLinearMatMul", &[1, 4, 6]),
+    ("QuantizeLinear", &[1]),
+    ("Resize", &[1, 2]),
+    ("RotaryEmbedding", &[1, 2]),
+    ("STFT", &[2]),
+    ("Upsample", &[1]),
+];
 
 impl<'a> Statistics<'a> {
     pub fn of(nodes: &'a [NodeProto]) -> Self {
         let mut found = Self::default();
+        found.collect(nodes);
+        found
+    }
+
+    fn collect(&mut self, nodes: &'a [NodeProto]) {
         for node in nodes {
+            let settings = SETTINGS.iter().find(|s| s.0 == node.op_type).map_or(&[][..], |s| s.1);
+            self.fixed.extend(settings.iter().filter_map(|&i| node.input.get(i)).map(|n| &**n));
+            bodies(node).for_each(|graph| self.collect(&graph.node));
             if !matches!(node.op_type.as_str(), "BatchNormalization" | "BatchNormInternal") {
                 continue;
             }
-            let list = if updates_statistics(node) { &mut found.updated } else { &mut found.fixed };
+            let list = if updates_statistics(node) { &mut self.updated } else { &mut self.fixed };
             list.extend(node.input.iter().skip(3).map(String::as_str));
         }
-        found
     }
 }
 
