@@ -1,9 +1,9 @@
 # Each target sets up what it needs: nothing but a Debian 12 with Rust is assumed.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint demo bench
+.PHONY: help setup build test conformance lint demo bench
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install the Debian packages the build needs (as root), or say which command does
 	@.ci/setup.sh
@@ -13,6 +13,12 @@ build: setup ## Build the compiler, target/release/pamc
 
 test: setup ## Run every test of the workspace
 	cargo test --workspace
+
+# The folder is found by the shell once the package is there.
+conformance: setup ## Run all node tests of ONNX 1.20.1 (from PyPI) and compare with tests/conformance/exceptions.md
+	.ci/python.sh target/python-onnx onnx==1.20.1
+	PAMC_ONNX_NODE_TESTS=$$(echo $(CURDIR)/target/python-onnx/lib/python3*/site-packages/onnx/backend/test/data/node) \
+		cargo test --test main -- --ignored --nocapture conformance::everything
 
 # Warnings are made errors by argument: RUSTFLAGS would replace the flags in .cargo/config.toml.
 lint: setup ## Check the formatting, and clippy without a warning
