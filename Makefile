@@ -12,7 +12,7 @@ build: setup ## Build the compiler, target/release/pamc
 	cargo build --release
 
 test: setup ## Run every test of the workspace
-	cargo test --workspace
+	PAMC_REQUIRE_VULKAN=1 cargo test --workspace
 
 # The folder is found by the shell once the package is there.
 conformance: setup ## Run all node tests of ONNX 1.20.1 (from PyPI) and compare with tests/conformance/exceptions.md

@@ -190,7 +190,8 @@ pub fn forward(program: Program, device: Device) -> Result<Box<dyn Forward>, Err
     match device.machine()? {
         Machine::Interpreter => Ok(Box::new(InterpretedForward(program))),
         Machine::Gpu(machine) => {
-            let code = gpu::for_run(&program, machine.target())?;
+            let target = machine.target();
+            let code = gpu::compile_run(&program, target, target.formats()[0])?;
             Ok(Box::new(GpuForward::new(&code, program.graph().clone(), machine)?))
         }
         Machine::Processor => {
@@ -226,7 +227,8 @@ pub fn trainer(
     match device.machine()? {
         Machine::Interpreter => return Ok(Box::new(Interpreter::new(program, state, arrays))),
         Machine::Gpu(machine) => {
-            let code = gpu::for_train(program.programs(), machine.target())?;
+            let target = machine.target();
+            let code = gpu::compile_train(program.programs(), target, target.formats()[0])?;
             return Ok(Box::new(GpuTrainer::new(&code, machine, &state, &arrays)?));
         }
         Machine::Processor => {}

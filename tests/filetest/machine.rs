@@ -8,11 +8,13 @@ use pamc_passes::interpret::{self, Values};
 use pamc_passes::pass;
 use pamc_passes::program::Program;
 
+use crate::gpu;
+
 /// What a program gave on one machine, with the machine's name.
 pub type Outcome = (String, Result<Values, String>);
 
 /// Run a program on every machine: as it is and simplified, on the interpreter and compiled, the
-/// latter with one thread and with two.
+/// latter with one thread and with two, and on a Vulkan device where there is one.
 pub fn everywhere(program: &Program, arith: Arith, inputs: &Values) -> Vec<Outcome> {
     let mut out = both(program, "", inputs);
     match simplified(program, arith) {
@@ -39,6 +41,11 @@ fn both(program: &Program, what: &str, inputs: &Values) -> Vec<Outcome> {
             Err(e) => Err(e.clone()),
         };
         out.push((format!("compiled code{what}, {threads} thread(s)"), got));
+    }
+    if program.is_mul_free()
+        && let Some(device) = gpu::device()
+    {
+        out.push((format!("Vulkan{what}"), gpu::run(device, program, inputs)));
     }
     out
 }

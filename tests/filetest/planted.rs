@@ -103,7 +103,9 @@ fn every_machine_is_asked() {
     let names: Vec<_> = outcomes.iter().map(|(name, _)| name.as_str()).collect();
     let [plain, simplified] = ["", ", simplified"].map(|what| {
         let one = |n| format!("compiled code{what}, {n} thread(s)");
-        [format!("the interpreter{what}"), one(1), one(2)]
+        let vulkan = crate::gpu::device().map(|_| format!("Vulkan{what}"));
+        let three = [format!("the interpreter{what}"), one(1), one(2)];
+        three.into_iter().chain(vulkan).collect::<Vec<_>>()
     });
     assert_eq!(names, [plain, simplified].concat());
     for (name, outcome) in &outcomes {

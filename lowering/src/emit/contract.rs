@@ -72,7 +72,7 @@ fn sum(b: &mut Builder, spec: &MatmulSpec, at: &[Value]) -> Value {
         Kind::Product => None,
         Kind::Slope { at: operand } => Some(load(b, 2, operand, at)),
     };
-    let zero = b.float(F32, 0.0);
+    let zero = float::zero(b);
     let [first, end, chunk, one] = [0, spec.k, CHUNK, 1].map(|v| b.int(INDEX, v as i64));
     carried(b, first, end, chunk, zero, |b, start, total| {
         let stop = b.binary("arith.addi", start, chunk);

@@ -5,6 +5,7 @@
 //! written out there, and each sum is marked as not to be rearranged.
 
 use super::builder::{Builder, Code};
+use super::nest::INDEX;
 use super::pam;
 use super::types::{Elem, Value, VecTy};
 
@@ -25,6 +26,25 @@ fn sum(b: &mut Builder, [op, spirv]: [&str; 2], x: Value, y: Value) -> Value {
     let operation = format!("{spirv} {x}, {y} {{no_contraction}} : {}", x.ty);
     let sum = b.define(x.ty, operation);
     pam::flush(b, sum)
+}
+
+/// +0 as an operand of sums, where it makes +0 of −0.
+///
+/// Mesa's software device leaves out the addition of a zero that it knows, whatever a module declares.
+/// The lowest bits of a number and of the next one always differ, which it does not know.
+pub(super) fn zero(b: &mut Builder) -> Value {
+    let ty = VecTy::scalar(Elem::F32);
+    if b.code() != Code::Spirv {
+        return b.float(ty, 0.0);
+    }
+    let thread = b.define(INDEX, "gpu.thread_id x");
+    let thread = b.convert("arith.index_cast", thread, Elem::I32);
+    let one = b.int(thread.ty, 1);
+    let next = b.binary("arith.addi", thread, one);
+    let differ = b.binary("arith.xori", thread, next);
+    let lowest = b.binary("arith.andi", differ, one);
+    let zero = b.binary("arith.xori", lowest, one);
+    b.convert("arith.bitcast", zero, Elem::F32)
 }
 
 /// The nearest integer, even ones for halves.

@@ -12,8 +12,8 @@ use pamc_passes::ir::DType;
 
 use super::PRIVATE;
 use super::builder::{Builder, Code};
-use super::scalar;
 use super::types::{Elem, Value, VecTy};
+use super::{float, scalar};
 use crate::schedule::nest::{Kind, Nest};
 
 /// Lanes of a vector, which are those of a reduction.
@@ -215,6 +215,7 @@ impl<'a> Emitter<'a> {
     fn constant(&mut self, elem: Elem, bits: u64) -> Value {
         let ty = VecTy::scalar(elem);
         match elem {
+            Elem::F32 if bits == 0 => float::zero(self.b),
             Elem::F32 => self.b.float(ty, f32::from_bits(bits as u32)),
             Elem::I32 => self.b.int(ty, i64::from(bits as u32 as i32)),
             _ => self.b.int(ty, bits as i64),

@@ -7,8 +7,8 @@ use super::PRIVATE;
 use super::builder::Builder;
 use super::kernel::{self, Shape, kernel};
 use super::nest::{INDEX, memref};
-use super::scalar;
 use super::types::{Elem, Value, VecTy};
+use super::{float, scalar};
 use crate::schedule::scan::{Scan, ScanKind};
 
 const I64: VecTy = VecTy::scalar(Elem::I64);
@@ -85,7 +85,7 @@ fn store(b: &mut Builder, scan: &Scan, value: Value, at: Value) {
 }
 
 fn zero(b: &mut Builder, ty: VecTy) -> Value {
-    if ty.elem == Elem::F32 { b.float(ty, 0.0) } else { b.int(ty, 0) }
+    if ty.elem == Elem::F32 { float::zero(b) } else { b.int(ty, 0) }
 }
 
 fn running(b: &mut Builder, scan: &Scan, base: [Value; 2], exclusive: bool, reverse: bool) {

@@ -256,7 +256,7 @@ impl Assembler {
 
     /// Offset of a constant, without subnormals.
     fn constant(&mut self, value: &Tensor) -> usize {
-        let bytes = plan::to_device(&pamc_passes::interpret::flush(value));
+        let bytes = plan::to_device(value);
         if let Some(&offset) = self.known.get(&bytes) {
             return offset;
         }

@@ -11,6 +11,7 @@
 //! (on a new batch, if there is no [`Plan::micro`]), which replaces parameters and states in place
 //! and leaves the metrics in the output buffers.
 
+use pamc_passes::interpret;
 use pamc_passes::ir::{DType, Tensor, TensorType};
 use serde::{Deserialize, Serialize};
 
@@ -123,12 +124,25 @@ pub fn element_bytes(dtype: DType) -> usize {
 }
 
 /// A tensor's bytes as they lie on the device; see [`element_bytes`].
-pub(super) fn to_device(value: &Tensor) -> Vec<u8> {
-    let bytes = value.to_bytes();
+pub fn to_device(value: &Tensor) -> Vec<u8> {
+    let bytes = interpret::flush(value).to_bytes();
     match value.dtype() {
         DType::Bool => bytes.iter().flat_map(|&b| u32::from(b != 0).to_le_bytes()).collect(),
         _ => bytes,
     }
+}
+
+/// The tensor that a device holds in these bytes; zeros if their number is not right.
+pub fn from_device(ty: &TensorType, bytes: &[u8]) -> Tensor {
+    let truth = |word: &[u8]| u8::from(word.iter().any(|b| *b != 0));
+    let value = match ty.dtype {
+        DType::Bool => {
+            let bytes: Vec<u8> = bytes.chunks(element_bytes(ty.dtype)).map(truth).collect();
+            Tensor::from_bytes(ty, &bytes)
+        }
+        _ => Tensor::from_bytes(ty, bytes),
+    };
+    value.unwrap_or_else(|| Tensor::zeros(ty))
 }
 
 /// Bytes of a tensor on the device; see [`element_bytes`].

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use pamc_lowering::gpu::plan::{Argument, BufferKind, GpuProgram, Launch, Plan, Slot};
+use pamc_lowering::gpu::plan::{
+    Argument, BufferKind, GpuProgram, Launch, Plan, Slot, from_device, to_device,
+};
 use pamc_passes::interpret::{self, Values};
-use pamc_passes::ir::{DType, Graph, Tensor, TensorType};
+use pamc_passes::ir::{Graph, Tensor};
 use pamc_passes::with_array;
 
 use super::DeviceError;
@@ -15,27 +17,6 @@ use crate::runtime::device::{Forward, Trainer};
 
 /// Named tensors by name.
 type State = BTreeMap<String, Tensor>;
-
-/// A tensor as a device holds it: no subnormals, a truth value in 4 bytes.
-fn encode(value: &Tensor) -> Vec<u8> {
-    match value {
-        Tensor::Bool(a) => a.iter().flat_map(|&x| u32::from(x).to_le_bytes()).collect(),
-        other => interpret::flush(other).to_bytes(),
-    }
-}
-
-/// The tensor that a device holds in these bytes.
-fn decode(ty: &TensorType, bytes: &[u8]) -> Tensor {
-    let narrow: Vec<u8>;
-    let bytes = match ty.dtype {
-        DType::Bool => {
-            narrow = bytes.chunks_exact(4).map(|c| u8::from(c != [0; 4])).collect();
-            &narrow
-        }
-        _ => bytes,
-    };
-    Tensor::from_bytes(ty, bytes).unwrap_or_else(|| Tensor::zeros(ty))
-}
 
 /// A copy in the host's memory of some of a program's buffers, one after the other.
 struct Image {
@@ -132,7 +113,7 @@ impl Loaded {
     fn put(&mut self, state: &State) -> Result<(), Error> {
         for (buffer, slot) in self.plan.slots(BufferKind::State) {
             let bytes = match state.get(&slot.name) {
-                Some(value) if value.ty() == slot.ty() => encode(value),
+                Some(value) if value.ty() == slot.ty() => to_device(value),
                 Some(value) => return Err(misfit("the value", slot, value)),
                 None => vec![0; slot.bytes],
             };
@@ -157,7 +138,7 @@ impl Loaded {
     ) -> Result<C, Error> {
         let one = |(buffer, slot): (usize, &Slot)| {
             let bytes = self.machine.read(image.buffer, image.at(buffer, slot), slot.bytes)?;
-            Ok((slot.name.clone(), decode(&slot.ty(), &bytes)))
+            Ok((slot.name.clone(), from_device(&slot.ty(), &bytes)))
         };
         self.plan.slots(kind).map(one).collect()
     }
@@ -221,7 +202,7 @@ impl Forward for GpuForward {
             if value.ty() != slot.ty() {
                 return Err(misfit("the input", slot, value));
             }
-            machine.write(self.inputs.buffer, self.inputs.at(buffer, slot), &encode(value))?;
+            machine.write(self.inputs.buffer, self.inputs.at(buffer, slot), &to_device(value))?;
         }
         machine.submit(self.run)?;
         machine.wait(self.run)?;
@@ -282,7 +263,7 @@ impl GpuTrainer {
                 .get(&slot.name)
                 .ok_or_else(|| Error::Run(interpret::RunError::Missing(vec![slot.name.clone()])))?;
             let row = slot.bytes / batch;
-            let bytes = encode(array);
+            let bytes = to_device(array);
             let count = array.shape().first().copied().unwrap_or(0);
             if array.dtype() != slot.ty().dtype || bytes.len() != row * count {
                 return Err(misfit("the data", slot, array));

@@ -1,5 +1,6 @@
 //! The loops around vectors.
 
+use super::super::builder::Code;
 use super::super::types::Value;
 use super::{Emitter, INDEX, LANES, Mode, PARALLEL_ITERATIONS};
 
@@ -154,7 +155,12 @@ impl Emitter<'_> {
                 e.b.line(format_args!("scf.yield {values} : {types}"));
             }
         });
-        results
+        if self.b.code() != Code::Spirv || start.is_empty() {
+            return results;
+        }
+        // MLIR's SPIR-V loops leave nothing behind if they do not run at all.
+        let runs = self.b.compare("ult", first, end);
+        results.into_iter().zip(start).map(|(r, s)| self.b.select(runs, r, s)).collect()
     }
 
     /// A nested region, after which values computed inside are forgotten.

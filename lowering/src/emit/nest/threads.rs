@@ -24,10 +24,13 @@ pub(crate) fn emit(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
 
 /// A thread for each point.
 fn points(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
-    let shape = Shape::new(nest.points(), 1);
-    let dims = [&nest.outer[..], &nest.inner].concat();
+    // A sum of nothing has left no reduction, but its row is there.
+    let inner = nest.inner.iter().map(|&extent| extent.max(1));
+    let dims: Vec<usize> = nest.outer.iter().copied().chain(inner).collect();
+    let items = dims.iter().product();
+    let shape = Shape::new(items, 1);
     kernel(b, name, &nest.params, &shape, |b, ids| {
-        ids.each(b, nest.points(), |b, flat| {
+        ids.each(b, items, |b, flat| {
             let at = kernel::split(b, flat, &dims);
             let mut e = Emitter::threads(b, nest);
             e.at = at.into_iter().map(Some).collect();
@@ -131,7 +134,7 @@ impl<'a> Team<'a> {
         let first = e.b.binary("arith.muli", ids.group, count);
         let mut row = e.b.binary("arith.addi", first, place);
         let mut active = None;
-        if rows % together != 0 || shape.grid()[1] > 1 {
+        if !rows.is_multiple_of(together) || shape.grid()[1] > 1 {
             let end = e.index(rows);
             let inside = e.b.compare("ult", row, end);
             let last = e.index(rows.saturating_sub(1));
