@@ -1,9 +1,11 @@
 # Each target sets up what it needs: nothing but a Debian 12 with Rust is assumed.
+TORCH := 2.15.0
+
 .DEFAULT_GOAL := help
-.PHONY: help setup build test conformance lint demo bench
+.PHONY: help setup build test conformance lint demo bench bench-peers
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install the Debian packages the build needs (as root), or say which command does
 	@.ci/setup.sh
@@ -30,3 +32,8 @@ demo: build ## Train a small GPT on public-domain text without multiplying, and 
 
 bench: setup ## Time kernels and training steps, PAM beside ordinary floats
 	cargo bench --bench bench
+
+bench-peers: setup ## The same with PyTorch, from PyPI, in turns with it
+	test -x target/peers/bin/python || python3 -m venv target/peers
+	target/peers/bin/pip install --quiet torch==$(TORCH) numpy
+	cargo bench --bench bench -- --peer target/peers/bin/python

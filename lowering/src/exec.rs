@@ -1,5 +1,6 @@
 //! Compiled programs in this process.
 
+pub mod peak;
 mod train;
 
 use std::alloc::{Layout as MemoryLayout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -222,8 +223,17 @@ impl<'e> Session<'e> {
     /// # Errors
     /// If one is missing or of the wrong type.
     pub fn run(&mut self, values: &Values) -> Result<Values, Error> {
-        let layout = &self.executable.layout;
-        for (slot, block) in layout.inputs.iter().zip(&mut self.inputs) {
+        self.set(values)?;
+        self.execute();
+        Ok(self.outputs())
+    }
+
+    /// Put values into the data inputs (others are ignored).
+    ///
+    /// # Errors
+    /// If one is missing or of the wrong type.
+    pub fn set(&mut self, values: &Values) -> Result<(), Error> {
+        for (slot, block) in self.executable.layout.inputs.iter().zip(&mut self.inputs) {
             let fail = |message| Error::Value { what: "input", name: slot.name.clone(), message };
             let value = values.get(&slot.name).ok_or_else(|| fail("is missing".into()))?;
             if value.ty() != slot.ty() {
@@ -232,6 +242,11 @@ impl<'e> Session<'e> {
             }
             block.bytes_mut().copy_from_slice(&value.to_bytes());
         }
+        Ok(())
+    }
+
+    /// Run on the inputs as they are.
+    pub fn execute(&mut self) {
         let inputs: Vec<*const c_void> =
             self.inputs.iter().map(|b| b.bytes().as_ptr().cast()).collect();
         let outputs: Vec<*mut c_void> =
@@ -241,11 +256,15 @@ impl<'e> Session<'e> {
         // SAFETY: blocks and arrays have the sizes of the layout that the function was emitted
         // with.
         unsafe { (self.executable.run)(state, arena, inputs.as_ptr(), outputs.as_ptr()) };
+    }
+
+    /// What the last run put out.
+    pub fn outputs(&self) -> Values {
         let read = |(slot, block): (&Slot, &Block)| {
             let ty = slot.ty();
             let value = Tensor::from_bytes(&ty, block.bytes());
             (slot.name.clone(), value.unwrap_or_else(|| Tensor::zeros(&ty)))
         };
-        Ok(layout.outputs.iter().zip(&self.outputs).map(read).collect())
+        self.executable.layout.outputs.iter().zip(&self.outputs).map(read).collect()
     }
 }

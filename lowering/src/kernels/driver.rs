@@ -91,16 +91,7 @@ impl Driver<'_> {
     }
 
     fn pointers(&self, t: &mut Text) -> Pointers {
-        let mut list: Vec<Val> = self
-            .parameters()
-            .iter()
-            .map(|(v, ty)| {
-                let index =
-                    t.def(&format!("memref.extract_aligned_pointer_as_index {v} : {ty} -> index"));
-                let address = t.def(&format!("arith.index_cast {index} : index to i64"));
-                t.def(&format!("llvm.inttoptr {address} : i64 to !llvm.ptr"))
-            })
-            .collect();
+        let mut list: Vec<Val> = self.parameters().iter().map(|(v, ty)| t.pointer(v, ty)).collect();
         if self.plan.swapped {
             list.swap(0, 1);
         }

@@ -18,6 +18,7 @@ mod micro;
 mod operands;
 mod pack;
 mod plan;
+mod probe;
 mod product;
 mod select;
 mod text;
@@ -25,6 +26,8 @@ mod text;
 use std::collections::BTreeMap;
 
 use crate::codegen::{Arch, Target};
+pub use probe::{Probe, probe};
+
 use plan::Plan;
 use text::Lanes;
 

@@ -189,6 +189,14 @@ impl Text {
         self.def(&format!("llvm.load {pointer} {{alignment = 4 : i64}} : !llvm.ptr -> {ty}"))
     }
 
+    /// The address of a memref's first element.
+    pub fn pointer(&mut self, memref: &str, ty: &str) -> Val {
+        let index =
+            self.def(&format!("memref.extract_aligned_pointer_as_index {memref} : {ty} -> index"));
+        let address = self.def(&format!("arith.index_cast {index} : index to i64"));
+        self.def(&format!("llvm.inttoptr {address} : i64 to !llvm.ptr"))
+    }
+
     /// Stores a 32-bit-element value of type `ty`.
     pub fn store(&mut self, value: &str, pointer: &str, ty: &str) {
         self.line(&format!(
