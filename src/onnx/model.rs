@@ -1,5 +1,6 @@
 //! A model file, decoded but not yet translated.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -106,6 +107,13 @@ impl Model {
     /// [`OnnxError::Graph`] if an input is no tensor.
     pub fn symbolic_dims(&self) -> Result<Vec<UnboundDim>, OnnxError> {
         import::symbolic_dims(self)
+    }
+
+    /// Domain (empty for ONNX's own) and name of every operator that is used.
+    pub fn operators(&self) -> BTreeSet<(String, String)> {
+        let mut out = BTreeSet::new();
+        import::operators(&self.graph.node, &mut out);
+        out
     }
 
     /// Names of the outputs, in the file's order.

@@ -9,11 +9,13 @@ mod case;
 mod table;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pamc::compile::{Settings, compile};
+use pamc::onnx::{Model, OpSupport, supported_ops};
 use pamc_lowering::emit::EmitOptions;
 use pamc_lowering::exec::Executable;
 use pamc_passes::arith::Arith;
@@ -48,8 +50,58 @@ fn everything() {
         };
         std::fs::write(out, results.iter().map(line).collect::<String>()).expect("the report");
     }
-    let wrong = table::compare(include_str!("exceptions.md"), &results);
+    let mut wrong = table::compare(include_str!("exceptions.md"), &results);
+    wrong.extend(untested(Path::new(&dir), &results));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Operators that no node test has: ONNX Runtime's gradient of a pooling and its name for a
+/// normalization, and what came after the tests.
+const WITHOUT_TEST: &[&str] = &[
+    "AveragePoolGrad",
+    "BitCast",
+    "CumProd",
+    "GlobalLpPool",
+    "MaxPoolGrad",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "Scatter",
+    "SequenceErase",
+    "SimplifiedLayerNormalization",
+];
+
+/// Operators of ONNX itself that the importer lists and no test that passes has.
+fn untested(dir: &Path, results: &[(String, Result<(), String>)]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    for (name, _) in results.iter().filter(|(_, r)| r.is_ok()) {
+        if let Ok(model) = Model::load(&dir.join(name).join("model.onnx")) {
+            seen.extend(model.operators());
+        }
+    }
+    let own = supported_ops().filter(|o| o.domain.is_empty() && !WITHOUT_TEST.contains(&o.op));
+    let tested = |op: &str| seen.contains(&(String::new(), op.to_owned()));
+    own.filter(|o| !tested(o.op)).map(|o| format!("no test of {} passes", o.op)).collect()
+}
+
+/// `src/onnx/OPERATORS.md` is the importer's own list; with `PAMC_BLESS=1` it is written anew.
+#[test]
+fn the_list_of_operators_is_the_importers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/onnx/OPERATORS.md");
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let head = "| operator | domain | opsets |\n|---|---|---|\n";
+    let row = |o: OpSupport| {
+        let domain = if o.domain.is_empty() { "ai.onnx" } else { o.domain };
+        let until = o.until.map_or("later".into(), |u| u.to_string());
+        format!("| {} | {domain} | {} to {until} |\n", o.op, o.since)
+    };
+    let (text, _) = written.split_once(head).unwrap_or((&written, ""));
+    let wanted = format!("{text}{head}{}", supported_ops().map(row).collect::<String>());
+    if std::env::var("PAMC_BLESS").is_ok_and(|v| v == "1") {
+        std::fs::write(&path, &wanted).expect("a writable file");
+    }
+    let same = written == wanted || std::env::var_os("PAMC_BLESS").is_some();
+    assert!(same, "{} is out of date: run this test with PAMC_BLESS=1", path.display());
 }
 
 /// Runs every test of a folder, in as many threads as there are cores.

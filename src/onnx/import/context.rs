@@ -14,6 +14,7 @@ use super::{ImportOptions, Imported, Parameters};
 use crate::onnx::Model;
 use crate::onnx::error::{NodeRef, OnnxError, UnboundDim, Unsupported};
 use crate::onnx::proto::{DataType, NodeProto, ValueInfoProto};
+use crate::onnx::tensor::{self, Converted};
 
 /// Translates the graph of `model`.
 pub(in crate::onnx) fn import(
@@ -164,7 +165,11 @@ impl<'a> Walk<'a> {
             }
         }
         let (initializers, converted) = self.model.initializers()?;
-        self.out.converted = converted;
+        let rounded = inputs.iter().zip(&types).filter_map(|(input, (_, elem))| {
+            let from = tensor::rounded(*elem)?;
+            Some(Converted { tensor: input.name.clone(), from })
+        });
+        self.out.converted = rounded.chain(converted).collect();
         let dense = graph.initializer.iter();
         let names = dense.chain(graph.sparse_initializer.iter().filter_map(|t| t.values.as_ref()));
         let names: HashMap<&str, (&'a str, DataType)> =

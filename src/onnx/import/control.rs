@@ -104,7 +104,7 @@ impl<'a> Walk<'a> {
         let done = match node.op_type.as_str() {
             "If" => self.branch(at, inputs),
             "Loop" => self.repeat(at, inputs),
-            "Scan" if opset < 9 => Err(Fault::Unsupported("Scan before opset 9".to_owned()).into()),
+            "Scan" if opset < 9 => self.scan_batch(at, inputs),
             "Scan" => self.scan(at, inputs),
             _ => self.map(at, inputs),
         };
@@ -287,6 +287,36 @@ impl<'a> Walk<'a> {
         Ok(state)
     }
 
+    /// Opset 8: a scan of every sample of a batch, the results stacked.
+    fn scan_batch(&mut self, at: Control<'a>, inputs: Vec<Option<Typed>>) -> Done {
+        let mut inputs = inputs.into_iter();
+        if inputs.next().flatten().is_some() {
+            return Err(Fault::Unsupported("lengths of sequences".to_owned()).into());
+        }
+        let Some(inputs) = inputs.collect::<Option<Vec<Typed>>>() else {
+            return invalid("an operand is missing");
+        };
+        let mut b = self.build(at);
+        let Some(&batch) = inputs.first().map(|v| b.shape(&v.0)).unwrap_or_default().first() else {
+            return invalid("its operands have no batch");
+        };
+        if inputs.iter().any(|v| b.shape(&v.0).first() != Some(&batch)) {
+            return invalid("its operands are of different batches");
+        }
+        let mut samples = Vec::new();
+        for i in 0..batch {
+            let pick = |v: &Typed| Ok((b.pick(&v.0, 0, i)?, v.1));
+            samples.push(inputs.iter().map(pick).collect::<Made<Vec<_>>>()?);
+        }
+        let mut out: Vec<Vec<Typed>> = Vec::new();
+        for sample in samples {
+            let made = self.scan(at, sample.into_iter().map(Some).collect())?;
+            collect(&mut out, made.into_iter());
+        }
+        let axes = vec![0; out.len()];
+        self.finish_scan(at, Vec::new(), out, &axes)
+    }
+
     /// One iteration for each element along the scanned axes, unrolled.
     fn scan(&mut self, at: Control<'a>, inputs: Vec<Option<Typed>>) -> Done {
         let graph = at.graph("body")?;
@@ -299,8 +329,11 @@ impl<'a> Walk<'a> {
             return invalid("an operand is missing");
         };
         let over = state.split_off(carried);
-        let (axes, back) =
-            (at.ints("scan_input_axes", scans)?, at.ints("scan_input_directions", scans)?);
+        let directions = match at.attr("directions") {
+            Some(_) => "directions",
+            None => "scan_input_directions",
+        };
+        let (axes, back) = (at.ints("scan_input_axes", scans)?, at.ints(directions, scans)?);
         let wanted = graph.output.len().saturating_sub(carried);
         let out_axes = at.ints("scan_output_axes", wanted)?;
         let out_back = at.ints("scan_output_directions", wanted)?;

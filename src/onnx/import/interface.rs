@@ -1,6 +1,6 @@
 //! What a graph says about itself: inputs, their dimensions, which nodes matter to which value.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use pamc_passes::ir::Extent;
 
@@ -83,6 +83,15 @@ pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
         names.extend(graph.output.iter().map(|o| o.name.as_str()));
     }
     names
+}
+
+/// Domain and name of the operators of nodes and of the graphs inside them.
+pub(in crate::onnx) fn operators(nodes: &[NodeProto], out: &mut BTreeSet<(String, String)>) {
+    for node in nodes {
+        let domain = if node.domain == "ai.onnx" { "" } else { &node.domain };
+        out.insert((domain.to_owned(), node.op_type.clone()));
+        bodies(node).for_each(|graph| operators(&graph.node, out));
+    }
 }
 
 /// The graphs that a node has as attributes.

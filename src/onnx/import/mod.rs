@@ -20,7 +20,7 @@ use pamc_passes::ir::{Graph, Tensor};
 
 pub(super) use context::import;
 pub(super) use interface::{
-    data_extents, dims_of, needed_names, symbolic_dims, updated_statistics,
+    data_extents, dims_of, needed_names, operators, symbolic_dims, updated_statistics,
 };
 pub use ops::{OpSupport, supported_ops};
 

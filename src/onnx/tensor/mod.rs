@@ -189,7 +189,7 @@ pub(crate) fn data_type(code: i32) -> Result<DataType, TensorError> {
 }
 
 /// ONNX's name of an element type whose values are rounded or widened to f32.
-fn rounded(dtype: DataType) -> Option<&'static str> {
+pub(crate) fn rounded(dtype: DataType) -> Option<&'static str> {
     Some(match dtype {
         DataType::Float16 => "float16",
         DataType::Bfloat16 => "bfloat16",

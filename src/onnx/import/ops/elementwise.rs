@@ -1,6 +1,6 @@
 //! Operators that work element by element.
 
-use pamc_passes::ir::{Attrs, DType, InputKind, Tensor, TensorType};
+use pamc_passes::ir::{Attrs, DType, Tensor};
 
 use crate::onnx::import::SeededDropout;
 use crate::onnx::import::site::Site;
@@ -80,6 +80,7 @@ pub(in crate::onnx) fn pow(s: &mut Site) -> Out {
 
 /// Folds two or more operands from the left.
 fn variadic(s: &mut Site, name: &str) -> Made {
+    s.ignore(&["consumed_inputs"]);
     let mut total = s.input(0)?;
     for i in 1..s.inputs.len() {
         let next = s.input(i)?;
@@ -306,7 +307,7 @@ pub(in crate::onnx) fn dropout(s: &mut Site) -> Out {
         return reference_dropout(s, &x, ratio, seed);
     }
     let mut out = vec![x.clone()];
-    let key = (training && ratio != 0.0).then(|| random_key(s)).transpose()?;
+    let key = (training && ratio != 0.0).then(|| super::random::key(s)).transpose()?;
     let drop = |s: &mut Site, x: &Value, (key, stream): &(Value, i64)| {
         let attrs = Attrs::none().with("p", ratio).with("stream", *stream);
         s.b.op("dropout", &[x, key], attrs)
@@ -343,16 +344,4 @@ fn reference_dropout(s: &mut Site, x: &Value, ratio: f32, seed: i64) -> Out {
     };
     let (scaled, zero) = (s.b.mul_const(x, 1.0 / (1.0 - ratio))?, s.b.scalar(0.0));
     Ok(vec![s.b.select(&kept, &scaled, &zero)?, kept])
-}
-
-/// The program's random state, and a stream of its own for the node.
-fn random_key(s: &mut Site) -> Made<(Value, i64)> {
-    let graph = &mut *s.b.graph;
-    let key = match graph.find_input("rng") {
-        Some(input) => input.node,
-        None => graph.input("rng", TensorType::new(DType::I32, [2]), InputKind::State)?,
-    };
-    let streams = graph.nodes().filter(|(_, n)| n.op.name == "dropout");
-    let last = streams.map(|(_, n)| n.attrs.int("stream")).max();
-    Ok((Value::Node(key), last.map_or(0, |n| n + 1)))
 }

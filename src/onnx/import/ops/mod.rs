@@ -11,6 +11,7 @@ mod layout;
 mod loss;
 mod norm;
 mod quantize;
+mod random;
 mod reduce;
 mod resize;
 mod rnn;

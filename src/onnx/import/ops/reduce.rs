@@ -3,7 +3,7 @@
 use pamc_passes::ir::{Attrs, DType, Tensor};
 
 use crate::onnx::import::site::Site;
-use crate::onnx::import::value::{Made, Value, invalid, unsupported};
+use crate::onnx::import::value::{Made, Value, invalid};
 
 type Out = Made<Vec<Value>>;
 
@@ -182,15 +182,54 @@ pub(in crate::onnx) fn log_softmax(s: &mut Site) -> Out {
     normalize(s, "log_softmax")
 }
 
+/// 1 at the first largest element of a row, else 0; rows as [`softmax`] has them.
 pub(in crate::onnx) fn hardmax(s: &mut Site) -> Out {
-    if s.opset < 13 {
-        return unsupported("Hardmax before opset 13");
-    }
     let x = s.input(0)?;
     let shape = s.b.shape(&x);
-    let axis = s.int("axis", -1)?;
-    let axis = s.axis(axis, shape.len())?;
-    let first = s.b.op("argmax", &[&x], Attrs::none().with("axis", axis as i64))?;
-    let on = s.b.one_hot(&first, shape[axis], axis)?;
-    Ok(vec![s.b.cast(&on, DType::F32)?])
+    let axis = s.int("axis", if s.opset < 13 { 1 } else { -1 })?;
+    let (rows, axis) = if s.opset >= 13 {
+        (x, s.axis(axis, shape.len())?)
+    } else {
+        let end = axis == shape.len() as i64;
+        let axis = if end { shape.len() } else { s.axis(axis, shape.len())? };
+        let (outer, inner) = shape.split_at(axis);
+        (s.b.reshape(&x, &[outer.iter().product(), inner.iter().product()])?, 1)
+    };
+    let n = s.b.shape(&rows)[axis];
+    let first = s.b.op("argmax", &[&rows], Attrs::none().with("axis", axis as i64))?;
+    let on = s.b.one_hot(&first, n, axis)?;
+    let on = s.b.cast(&on, DType::F32)?;
+    Ok(vec![s.b.reshape(&on, &shape)?])
+}
+
+/// Running product along an axis: each element times the one 1, 2, 4, … places before it.
+pub(in crate::onnx) fn cum_prod(s: &mut Site) -> Out {
+    let mut x = s.input(0)?;
+    let Some(axis) = s.const_int(1, "axis")? else { return invalid("no axis is given") };
+    let shape = s.b.shape(&x);
+    let (axis, n) = {
+        let axis = s.axis(axis, shape.len())?;
+        (axis, shape[axis])
+    };
+    let (exclusive, reverse) = (s.flag("exclusive", false)?, s.flag("reverse", false)?);
+    // Elements by `by` places later, ones before them.
+    let moved = |s: &mut Site, x: &Value, by: usize| -> Made {
+        let mut lead = shape.clone();
+        lead[axis] = by;
+        let one = s.b.scalar_as(x, 1);
+        let ones = s.b.expand(&one, &lead)?;
+        let start = if reverse { by } else { 0 };
+        let rest = s.b.slice(x, axis, start, n - by)?;
+        s.b.concat(&if reverse { [&rest, &ones] } else { [&ones, &rest] }, axis)
+    };
+    if exclusive && n > 0 {
+        x = moved(s, &x, 1)?;
+    }
+    let mut by = 1;
+    while by < n {
+        let before = moved(s, &x, by)?;
+        x = s.b.mul(&x, &before)?;
+        by *= 2;
+    }
+    Ok(vec![x])
 }

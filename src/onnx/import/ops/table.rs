@@ -4,8 +4,8 @@ use super::super::site::Site;
 use super::super::value::{Fault, Made, Value};
 use super::{
     contract as c, conv, einsum, elementwise as e, grad as g, grid, index as i, layout as l, loss,
-    norm, quantize as q, reduce as r, resize, rnn, sample, sequence as seq, shape as s,
-    signal as sig, trig as t,
+    norm, quantize as q, random as rand, reduce as r, resize, rnn, sample, sequence as seq,
+    shape as s, signal as sig, trig as t,
 };
 
 /// The last opset of ONNX's own domain whose definitions were read.
@@ -44,6 +44,7 @@ static ONNX: &[Row] = &[
     row("AveragePool", 7, conv::average_pool),
     row("AveragePoolGrad", 9, conv::average_pool_grad),
     row("BatchNormalization", 7, norm::batch_norm),
+    row("Bernoulli", 15, rand::bernoulli),
     row("BitCast", 26, q::bit_cast),
     row("BitShift", 11, q::bit_shift),
     row("BitwiseAnd", 18, e::and),
@@ -68,10 +69,12 @@ static ONNX: &[Row] = &[
     row("ConvTranspose", 1, conv::conv_transpose),
     row("Cos", 7, e::cos),
     row("Cosh", 9, t::cosh),
+    row("CumProd", 26, r::cum_prod),
+    row("CumProd", 26, r::cum_prod),
     row("CumSum", 11, r::cum_sum),
     row("DFT", 17, sig::dft),
-    row("DepthToSpace", 1, l::depth_to_space),
     row("DeformConv", 19, sample::deform_conv),
+    row("DepthToSpace", 1, l::depth_to_space),
     row("DequantizeLinear", 10, q::dequantize_linear),
     row("Det", 11, e::det),
     row("Div", 7, e::div),
@@ -103,7 +106,7 @@ static ONNX: &[Row] = &[
     row("HannWindow", 17, sig::hann),
     row("HardSigmoid", 6, e::hard_sigmoid),
     row("HardSwish", 14, e::hard_swish),
-    row("Hardmax", 13, r::hardmax),
+    row("Hardmax", 1, r::hardmax),
     row("Identity", 1, l::identity),
     row("InstanceNormalization", 6, norm::instance_norm),
     row("IsInf", 10, q::is_inf),
@@ -120,14 +123,14 @@ static ONNX: &[Row] = &[
     row("LpPool", 2, conv::lp_pool),
     row("MatMul", 1, c::matmul),
     row("MatMulInteger", 10, q::matmul_integer),
-    row("Max", 8, e::max),
+    row("Max", 6, e::max),
     row("MaxPool", 1, conv::max_pool),
     row("MaxPoolGrad", 9, conv::max_pool_grad),
     row("MaxUnpool", 9, conv::max_unpool),
-    row("Mean", 8, e::mean),
+    row("Mean", 6, e::mean),
     row("MeanVarianceNormalization", 9, norm::mean_variance),
     row("MelWeightMatrix", 17, sig::mel_weight_matrix),
-    row("Min", 8, e::min),
+    row("Min", 6, e::min),
     row("Mish", 18, e::mish),
     row("Mod", 10, e::modulo),
     row("Mul", 7, e::mul),
@@ -148,6 +151,10 @@ static ONNX: &[Row] = &[
     row("QuantizeLinear", 10, q::quantize_linear),
     row("RMSNormalization", 23, norm::rms_norm),
     row("RNN", 7, rnn::rnn),
+    row("RandomNormal", 1, rand::random_normal),
+    row("RandomNormalLike", 1, rand::random_normal),
+    row("RandomUniform", 1, rand::random_uniform),
+    row("RandomUniformLike", 1, rand::random_uniform),
     row("Range", 11, s::range),
     row("Reciprocal", 6, e::reciprocal),
     row("ReduceL1", 1, r::l1),
@@ -197,7 +204,7 @@ static ONNX: &[Row] = &[
     row("Sqrt", 6, e::sqrt),
     row("Squeeze", 1, l::squeeze),
     row("Sub", 7, e::sub),
-    row("Sum", 8, e::sum),
+    row("Sum", 6, e::sum),
     row("Swish", 24, e::swish),
     row("Tan", 7, t::tan),
     row("Tanh", 6, e::tanh),
@@ -259,7 +266,7 @@ static MICROSOFT: &[Row] = &[
 
 /// Operators that hold graphs, with the first opset that is understood; the walk over the graph
 /// translates them.
-static CONTROL: &[(&str, i64)] = &[("If", 1), ("Loop", 1), ("Scan", 9), ("SequenceMap", 17)];
+static CONTROL: &[(&str, i64)] = &[("If", 1), ("Loop", 1), ("Scan", 8), ("SequenceMap", 17)];
 
 /// Operators that are known and not translated: why, and the nearest way out.
 static MISSING: &[(&str, &str, &str)] = &[
@@ -274,18 +281,12 @@ static MISSING: &[(&str, &str, &str)] = &[
     ("RegexFullMatch", STRINGS, OUTSIDE),
     ("TfIdfVectorizer", STRINGS, OUTSIDE),
     ("ImageDecoder", "it decodes image files", OUTSIDE),
-    ("Bernoulli", RANDOM, "draw the numbers outside and feed them as an input"),
-    ("Multinomial", RANDOM, "draw the numbers outside and feed them as an input"),
-    ("RandomNormal", RANDOM, "draw the numbers outside and feed them as an input"),
-    ("RandomNormalLike", RANDOM, "draw the numbers outside and feed them as an input"),
-    ("RandomUniform", RANDOM, "draw the numbers outside and feed them as an input"),
-    ("RandomUniformLike", RANDOM, "draw the numbers outside and feed them as an input"),
+    ("Multinomial", "it is not implemented", "draw the samples outside and feed them as an input"),
     ("MaxRoiPool", "it is not implemented", "use RoiAlign with mode `max`"),
 ];
 
 const STRINGS: &str = "it works on strings";
 const OUTSIDE: &str = "do it before the model, and feed numbers";
-const RANDOM: &str = "it draws random numbers, which only Dropout does here";
 const LENGTH: &str = "the length of its result is known only at run time";
 
 fn domain(name: &str) -> Option<&'static [Row]> {
