@@ -14,7 +14,7 @@ use super::{fixture, run};
 use crate::onnx::proto::*;
 use crate::onnx::{ImportOptions, Imported, Model, OnnxError, supported_ops};
 
-fn node(op: &str, input: &[&str], output: &[&str], ints: &[(&str, i64)]) -> NodeProto {
+pub(super) fn node(op: &str, input: &[&str], output: &[&str], ints: &[(&str, i64)]) -> NodeProto {
     let attribute = |&(name, i): &(&str, i64)| AttributeProto {
         name: name.to_owned(),
         i,
@@ -31,7 +31,7 @@ fn node(op: &str, input: &[&str], output: &[&str], ints: &[(&str, i64)]) -> Node
     }
 }
 
-fn value(name: &str, dtype: DataType, dims: &[&str]) -> ValueInfoProto {
+pub(super) fn value(name: &str, dtype: DataType, dims: &[&str]) -> ValueInfoProto {
     let dim = |d: &&str| Dimension {
         value: Some(match d.parse() {
             Ok(n) => DimValue::Size(n),
@@ -44,7 +44,7 @@ fn value(name: &str, dtype: DataType, dims: &[&str]) -> ValueInfoProto {
     ValueInfoProto { name: name.to_owned(), r#type }
 }
 
-fn ints(name: &str, values: &[i64]) -> TensorProto {
+pub(super) fn ints(name: &str, values: &[i64]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: vec![values.len() as i64],
@@ -54,7 +54,7 @@ fn ints(name: &str, values: &[i64]) -> TensorProto {
     }
 }
 
-fn model(
+pub(super) fn model(
     opset: i64,
     input: Vec<ValueInfoProto>,
     initializer: Vec<TensorProto>,
@@ -76,7 +76,7 @@ fn model(
     Model::decode(Bytes::from(proto.encode_to_vec()), Path::new("test.onnx")).unwrap()
 }
 
-fn import(model: &Model, dims: &[(&str, usize)]) -> Result<Imported, OnnxError> {
+pub(super) fn import(model: &Model, dims: &[(&str, usize)]) -> Result<Imported, OnnxError> {
     let dims = dims.iter().map(|&(k, v)| (k.to_owned(), v)).collect();
     model.import(&ImportOptions { dims, ..ImportOptions::default() })
 }

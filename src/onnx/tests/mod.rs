@@ -1,5 +1,6 @@
 //! The fixtures in `models/onnx`: whole, damaged, and computed with.
 
+mod control;
 mod files;
 mod import;
 mod training;

@@ -70,7 +70,6 @@ static ONNX: &[Row] = &[
     row("Cos", 7, e::cos),
     row("Cosh", 9, t::cosh),
     row("CumProd", 26, r::cum_prod),
-    row("CumProd", 26, r::cum_prod),
     row("CumSum", 11, r::cum_sum),
     row("DFT", 17, sig::dft),
     row("DeformConv", 19, sample::deform_conv),
