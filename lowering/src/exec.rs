@@ -14,7 +14,9 @@ use pamc_passes::program::Program;
 
 use crate::Error;
 use crate::codegen::{Jit, Options, Target, compile};
-use crate::emit::{EmitOptions, Emitted, Layout, Slot, Stats, module_for_run};
+use crate::emit::{
+    EmitOptions, Emitted, Layout, Profile, ProfiledCall, Slot, Stats, module_for_run,
+};
 use crate::schedule::ALIGN;
 
 pub use train::{DataSet, TrainExecutable};
@@ -129,6 +131,7 @@ pub struct Executable {
     /// Numbers of its emission.
     pub stats: Stats,
     program: Program,
+    profile: Option<Profile>,
 }
 
 impl Executable {
@@ -138,10 +141,10 @@ impl Executable {
     /// If code generation fails.
     pub fn new(program: &Program, options: &EmitOptions) -> Result<Executable, Error> {
         let target = Target::host();
-        let Emitted { mlir, layout, stats } = module_for_run(program, &target, options)?;
+        let Emitted { mlir, layout, stats, profile } = module_for_run(program, &target, options)?;
         let object = compile(&mlir, &target, &Options::default())?;
         let code = std::sync::Arc::new(Jit::load(&[object])?);
-        Executable::from_code(program, code, layout, stats)
+        Ok(Executable { profile, ..Executable::from_code(program, code, layout, stats)? })
     }
 
     /// Use a function of loaded code, which must be that of `layout` for `program`.
@@ -154,7 +157,7 @@ impl Executable {
         let symbol = code.symbol(&layout.function)?;
         // SAFETY: the emitted function has this signature.
         let run = unsafe { transmute::<*const c_void, RunFunction>(symbol) };
-        Ok(Executable { _code: code, run, layout, stats, program: program.clone() })
+        Ok(Executable { _code: code, run, layout, stats, program: program.clone(), profile: None })
     }
 
     /// Compile several programs as one module, which share their kernels.
@@ -191,6 +194,14 @@ impl Executable {
         let mut session = Session::new(self, state);
         session.run(values)
     }
+}
+
+/// The counters of a profile.
+fn cycles<'p>(profile: Option<&'p Profile>, arena: &Block) -> Vec<(&'p ProfiledCall, u64)> {
+    let Some(profile) = profile else { return Vec::new() };
+    let counters = arena.bytes()[profile.offset..].chunks_exact(size_of::<u64>());
+    let read = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte));
+    profile.calls.iter().zip(counters.map(read)).collect()
 }
 
 /// A compiled inference program with its parameters and memory, to be run many times.
@@ -256,6 +267,11 @@ impl<'e> Session<'e> {
         // SAFETY: blocks and arrays have the sizes of the layout that the function was emitted
         // with.
         unsafe { (self.executable.run)(state, arena, inputs.as_ptr(), outputs.as_ptr()) };
+    }
+
+    /// The calls whose time is taken, with the cycles spent in each so far.
+    pub fn profile(&self) -> Vec<(&ProfiledCall, u64)> {
+        cycles(self.executable.profile.as_ref(), &self.arena)
     }
 
     /// What the last run put out.

@@ -7,6 +7,7 @@ mod emit;
 mod explain;
 mod ops;
 mod output;
+mod profile;
 mod run;
 mod train;
 
@@ -46,6 +47,8 @@ enum Command {
     Devices(devices::DevicesArgs),
     /// Show what became of a node, step by step
     Explain(explain::ExplainArgs),
+    /// Show where the time of a compiled program goes, by source node
+    Profile(Box<profile::ProfileArgs>),
     /// List the operations
     Ops(ops::OpsArgs),
     /// List the rewrite rules
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Demo(args)), _) => demo::run(&args),
         (Some(Command::Devices(args)), _) => devices::run(&args),
         (Some(Command::Explain(args)), _) => explain::run(&args),
+        (Some(Command::Profile(args)), _) => profile::run(&args),
         (Some(Command::Ops(args)), _) => ops::run(&args),
         (Some(Command::Rules(args)), _) => ops::rules(&args),
         (None, Some(args)) => emit::run(&args),

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use pamc_passes::ir::{DType, Tensor, TensorType};
+use pamc_passes::interpret::Values;
+use pamc_passes::ir::{DType, Graph, InputKind, Tensor, TensorType};
 
 use super::files::{Tensors, read_npz};
 use crate::error::Error;
@@ -162,6 +163,26 @@ impl Dataset {
             }
         }
     }
+}
+
+/// Made-up values for the data inputs of a graph, to measure with: numbers from −1 to 1, ids 0 and 1,
+/// which every table and every set of classes has.
+pub fn synthetic(graph: &Graph) -> Values {
+    let inputs = graph.inputs().iter().filter(|i| i.kind == InputKind::Data);
+    let noise = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7) % 2001;
+    let array = |ty: &TensorType| {
+        let at = 0..ty.len();
+        match ty.dtype {
+            DType::F32 => {
+                let value = |i| noise(i) as f32 / 1000.0 - 1.0;
+                Tensor::from_vec(&ty.shape, at.map(value).collect())
+            }
+            DType::I64 => Tensor::from_vec(&ty.shape, at.map(|i| (noise(i) % 2) as i64).collect()),
+            DType::I32 => Tensor::from_vec(&ty.shape, at.map(|i| (noise(i) % 2) as i32).collect()),
+            DType::Bool => Tensor::from_vec(&ty.shape, at.map(|i| noise(i) % 2 == 0).collect()),
+        }
+    };
+    inputs.filter_map(|i| Some((i.name.clone(), array(graph.ty(i.node))?))).collect()
 }
 
 /// A tensor as another type of the same number of elements, where the element type converts without

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use pamc::compile::{Settings, TrainProgram, compile_training};
 use pamc::dsl::{Init, Mode, Net};
+use pamc::runtime::data::synthetic;
 use pamc::source::{Gradients, Source};
-use pamc_lowering::codegen::{Options, Target, compile};
+use pamc_lowering::emit::EmitOptions;
 use pamc_lowering::exec::{DataSet, TrainExecutable};
-use pamc_passes::interpret::Values;
-use pamc_passes::ir::{DType, Dims, Tensor, TensorType};
+use pamc_passes::ir::{Dims, Tensor, TensorType};
 use pamc_passes::manager::Manager;
 use pamc_passes::train::TrainSpec;
 use serde_json::json;
@@ -20,28 +20,6 @@ use pamc_lowering::kernels::Arith;
 
 /// Parameters of the update that is measured alone.
 const PARAMETERS: usize = 10_000_000;
-/// Ids and labels stay below this.
-const SYMBOLS: usize = 90;
-
-/// Samples for every data input of a program, twice the batch.
-fn samples(program: &TrainProgram) -> Values {
-    use pamc_passes::ir::InputKind::Data;
-    let graph = program.step.graph();
-    let inputs = graph.inputs().iter().filter(|i| i.kind == Data);
-    let array = |ty: &TensorType| {
-        let mut dims = ty.shape.to_vec();
-        dims.iter_mut().take(1).for_each(|n| *n *= 2);
-        let len = dims.iter().product();
-        let at = |i: usize| (i * 2_654_435_761) >> 8;
-        match ty.dtype {
-            DType::F32 => {
-                Tensor::from_vec(&dims, (0..len).map(|i| at(i) as f32 % 2.0 - 1.0).collect())
-            }
-            _ => Tensor::from_vec(&dims, (0..len).map(|i| (1 + at(i) % SYMBOLS) as i64).collect()),
-        }
-    };
-    inputs.filter_map(|i| Some((i.name.clone(), array(&graph.ty(i.node).clone())?))).collect()
-}
 
 fn runner(
     program: &TrainProgram,
@@ -49,16 +27,13 @@ fn runner(
     batch: usize,
     steps: usize,
 ) -> Result<Runner> {
-    let target = Target::host();
-    let emitted = program.module(&target)?;
-    let bytes = emitted.layout.arena_bytes + emitted.layout.state_bytes;
-    let object = compile(&emitted.mlir, &target, &Options::default())?;
-    let mut code = TrainExecutable::load(emitted, object)?;
+    let mut code = TrainExecutable::new(program.programs(), &EmitOptions::default())?;
+    let bytes = code.layout().arena_bytes + code.layout().state_bytes;
     for (name, value) in initial.iter().chain(&program.initial) {
         code.state.set(name, value)?;
     }
-    let data = DataSet::new(code.layout(), &samples(program))?;
-    let order: Vec<i64> = (0..batch * steps).map(|i| (i % (2 * batch)) as i64).collect();
+    let data = DataSet::new(code.layout(), &synthetic(program.step.graph()))?;
+    let order: Vec<i64> = (0..batch * steps).map(|i| (i % batch) as i64).collect();
     let run = move || {
         let start = Instant::now();
         code.train(&data, &order)?;

@@ -2,6 +2,7 @@
 
 mod emit;
 mod errors;
+mod profile;
 mod training;
 
 use std::collections::BTreeMap;

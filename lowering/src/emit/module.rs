@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::abi::{Layout, Slot};
 use super::builder::Builder;
+use super::profile::Profile;
 use super::{nest, scan, step};
 use crate::Error;
 use crate::codegen::Target;
@@ -22,11 +23,13 @@ pub struct EmitOptions {
     pub parallel: bool,
     /// Name of the function.
     pub function: String,
+    /// Take the time of each kernel call.
+    pub profile: bool,
 }
 
 impl Default for EmitOptions {
     fn default() -> Self {
-        EmitOptions { parallel: true, function: "pamc_run".into() }
+        EmitOptions { parallel: true, function: "pamc_run".into(), profile: false }
     }
 }
 
@@ -52,6 +55,8 @@ pub struct Emitted {
     pub layout: Layout,
     /// Numbers.
     pub stats: Stats,
+    /// The calls whose time is taken, if any.
+    pub profile: Option<Profile>,
 }
 
 /// Collects kernels and constants.
@@ -176,10 +181,11 @@ pub fn module_for_run(
     options: &EmitOptions,
 ) -> Result<Emitted, Error> {
     let mut module = Module::new(target, options.parallel);
-    let (layout, mut stats) = run_function(&mut module, program, &options.function)?;
+    let (layout, mut stats, profile) =
+        run_function(&mut module, program, &options.function, options.profile)?;
     let (mlir, kernels) = module.finish();
     stats.kernels = kernels;
-    Ok(Emitted { mlir, layout, stats })
+    Ok(Emitted { mlir, layout, stats, profile })
 }
 
 /// Several inference programs in one module, which share their kernels; functions are named
@@ -196,7 +202,7 @@ pub fn module_for_runs(
     let mut layouts = Vec::with_capacity(programs.len());
     for (i, program) in programs.iter().enumerate() {
         let name = format!("{}_{i}", options.function);
-        layouts.push(run_function(&mut module, program, &name)?.0);
+        layouts.push(run_function(&mut module, program, &name, false)?.0);
     }
     Ok((module.finish().0, layouts))
 }
@@ -205,30 +211,32 @@ fn run_function(
     module: &mut Module,
     program: &Program,
     function: &str,
-) -> Result<(Layout, Stats), Error> {
+    profile: bool,
+) -> Result<(Layout, Stats, Option<Profile>), Error> {
     let graph = program.graph();
     let (state, state_bytes) = state_layout(states(graph));
     let offsets = state.iter().map(|s| (s.name.clone(), s.offset)).collect();
     let machine = module.machine();
     let schedule = Schedule::new(graph, &offsets, &Boundary::Caller, &machine)?;
+    let profile = profile.then(|| Profile::new([&schedule].into_iter(), schedule.arena_bytes));
     let inputs: Vec<Slot> = data(graph).map(|(n, t)| Slot::new(n, t, 0)).collect();
     let outputs = graph.outputs().iter().map(|(n, v)| Slot::new(n, graph.ty(*v), 0)).collect();
     let layout = Layout {
         function: function.into(),
         state,
         state_bytes,
-        arena_bytes: schedule.arena_bytes,
+        arena_bytes: profile.as_ref().map_or(schedule.arena_bytes, Profile::arena_bytes),
         inputs,
         outputs,
         metrics: Vec::new(),
         samples_per_step: 0,
     };
-    step::run(module, &schedule, &layout)?;
+    step::run(module, &schedule, &layout, profile.as_ref().map(|p| p.offset))?;
     let stats = Stats {
         kernels: 0,
         calls: schedule.calls.len(),
         arena_bytes: schedule.arena_bytes,
         lower_bound: schedule.lower_bound,
     };
-    Ok((layout, stats))
+    Ok((layout, stats, profile))
 }

@@ -6,6 +6,7 @@ use super::PRIVATE;
 use super::abi::{Layout, Slot};
 use super::module::Module;
 use super::nest::memref;
+use super::profile;
 use crate::Error;
 use crate::schedule::{Call, Place, Schedule};
 
@@ -14,13 +15,15 @@ pub(super) fn block(bytes: usize) -> String {
     format!("memref<{bytes}xi8>")
 }
 
-/// Writes the private function `@name(state, arena, input…, output…)` of a schedule.
+/// Writes the private function `@name(state, arena, input…, output…)` of a schedule, which takes the
+/// time of each call if there are counters at an offset of the arena.
 pub(super) fn steps(
     module: &mut Module,
     name: &str,
     schedule: &Schedule,
     (state_bytes, arena_bytes): (usize, usize),
     arrays: &[(String, TensorType)],
+    counters: Option<usize>,
 ) -> Result<(), Error> {
     let mut lines = Vec::new();
     for call in &schedule.calls {
@@ -39,9 +42,16 @@ pub(super) fn steps(
     let header =
         format!("func.func private @{name}({}) attributes {{{PRIVATE}}}", params.join(", "));
     module.b.region(header, |b| {
-        for (text, origin) in texts {
+        if counters.is_some() {
+            b.line(profile::read(0));
+        }
+        for (i, (text, origin)) in texts.into_iter().enumerate() {
             b.locate(origin);
             text.iter().for_each(|line| b.line(line));
+            if let Some(offset) = counters {
+                let at = offset + i * size_of::<u64>();
+                profile::count(i, at, arena_bytes).iter().for_each(|line| b.line(line));
+            }
         }
         b.locate("");
         b.line("func.return");
@@ -134,7 +144,12 @@ pub(super) fn from_pointer(name: &str, pointer: &str, ty: &TensorType) -> Vec<St
 }
 
 /// Writes the exported function of an inference program.
-pub(super) fn run(module: &mut Module, schedule: &Schedule, layout: &Layout) -> Result<(), Error> {
+pub(super) fn run(
+    module: &mut Module,
+    schedule: &Schedule,
+    layout: &Layout,
+    counters: Option<usize>,
+) -> Result<(), Error> {
     let named = |prefix: &str, slots: &[Slot]| -> Vec<(String, TensorType)> {
         slots.iter().enumerate().map(|(i, s)| (format!("{prefix}{i}"), s.ty())).collect()
     };
@@ -142,7 +157,7 @@ pub(super) fn run(module: &mut Module, schedule: &Schedule, layout: &Layout) -> 
     let arrays = [&inputs[..], &outputs].concat();
     let inner = format!("{}_steps", layout.function);
     let bytes = (layout.state_bytes, layout.arena_bytes);
-    steps(module, &inner, schedule, bytes, &arrays)?;
+    steps(module, &inner, schedule, bytes, &arrays, counters)?;
     let header = format!(
         "func.func @{}(%state: {}, %arena: {}, %inputs: !llvm.ptr, %outputs: !llvm.ptr) -> i32",
         layout.function,

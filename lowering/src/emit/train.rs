@@ -10,6 +10,7 @@ use super::abi::{Layout, Slot};
 use super::builder::Builder;
 use super::module::{EmitOptions, Emitted, Module, Stats, data, state_layout, states};
 use super::nest::{INDEX, LANES, memref, stored};
+use super::profile::Profile;
 use super::scalar;
 use super::step::{block, steps, view};
 use super::types::{Elem, Value, VecTy};
@@ -124,6 +125,8 @@ pub fn module_for_train(
     let update = schedule(programs.step)?;
     let micro = programs.micro.map(schedule).transpose()?;
     let arena_bytes = micro.iter().chain([&update]).map(|s| s.arena_bytes).max().unwrap_or(0);
+    let profile = options.profile.then(|| Profile::new(micro.iter().chain([&update]), arena_bytes));
+    let arena_bytes = profile.as_ref().map_or(arena_bytes, Profile::arena_bytes);
     let names = metrics(step)?;
     let layout = Layout {
         function: options.function.clone(),
@@ -136,9 +139,11 @@ pub fn module_for_train(
         samples_per_step: batch * programs.accumulate,
     };
     let bytes = (state_bytes, arena_bytes);
-    steps(&mut module, "train_step", &update, bytes, &[])?;
+    let counters = profile.as_ref().map(|p| p.offset);
+    let behind = micro.as_ref().map_or(0, |m| m.calls.len() * size_of::<u64>());
+    steps(&mut module, "train_step", &update, bytes, &[], counters.map(|at| at + behind))?;
     if let Some(micro) = &micro {
-        steps(&mut module, "train_micro", micro, bytes, &[])?;
+        steps(&mut module, "train_micro", micro, bytes, &[], counters)?;
     }
     for (i, slot) in layout.inputs.iter().enumerate() {
         gather(&mut module.b, &format!("train_batch_{i}"), slot, batch);
@@ -149,7 +154,8 @@ pub fn module_for_train(
     let lower_bound =
         micro.iter().chain([&update]).map(|s| s.lower_bound).max().unwrap_or_default();
     let (mlir, kernels) = module.finish();
-    Ok(Emitted { mlir, layout, stats: Stats { kernels, calls, arena_bytes, lower_bound } })
+    let stats = Stats { kernels, calls, arena_bytes, lower_bound };
+    Ok(Emitted { mlir, layout, stats, profile })
 }
 
 /// Writes `@name(data, order, first, batch)`: copies the samples that `order` names from `first`

@@ -5,10 +5,12 @@ use std::mem::transmute;
 
 use pamc_passes::interpret::Values;
 
-use super::{Block, State};
+use super::{Block, State, cycles};
 use crate::Error;
 use crate::codegen::{Jit, Object, Options, Target, compile};
-use crate::emit::{EmitOptions, Emitted, Layout, Stats, TrainPrograms, module_for_train};
+use crate::emit::{
+    EmitOptions, Emitted, Layout, Profile, ProfiledCall, Stats, TrainPrograms, module_for_train,
+};
 
 type TrainFunction = unsafe extern "C" fn(
     *mut c_void,
@@ -74,6 +76,7 @@ pub struct TrainExecutable {
     /// Parameters and states, all zero at first.
     pub state: State,
     arena: Block,
+    profile: Option<Profile>,
 }
 
 impl TrainExecutable {
@@ -99,7 +102,13 @@ impl TrainExecutable {
         let train = unsafe { transmute::<*const c_void, TrainFunction>(symbol) };
         let layout = emitted.layout;
         let (state, arena) = (State::new(&layout), Block::new(layout.arena_bytes));
-        Ok(Self { _code: code, train, layout, stats: emitted.stats, state, arena })
+        let (stats, profile) = (emitted.stats, emitted.profile);
+        Ok(Self { _code: code, train, layout, stats, state, arena, profile })
+    }
+
+    /// The calls whose time is taken, with the cycles spent in each so far.
+    pub fn profile(&self) -> Vec<(&ProfiledCall, u64)> {
+        cycles(self.profile.as_ref(), &self.arena)
     }
 
     /// Its interface.
