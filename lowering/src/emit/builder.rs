@@ -109,6 +109,26 @@ impl Builder {
         result
     }
 
+    /// Writes two regions: `header {`, a body, `} else {`, a body, `}` and the location.
+    pub fn branches(
+        &mut self,
+        header: impl Display,
+        then: impl FnOnce(&mut Self),
+        otherwise: impl FnOnce(&mut Self),
+    ) {
+        let location = std::mem::take(&mut self.location);
+        self.region(header, |b| {
+            b.location.clone_from(&location);
+            then(b);
+        });
+        // The else belongs to the brace just written, which has no location yet.
+        while self.text.ends_with(char::is_whitespace) {
+            self.text.pop();
+        }
+        self.location = location;
+        self.region(" else", otherwise);
+    }
+
     /// `op a : type`, of the operand's type.
     pub fn unary(&mut self, op: &str, a: Value) -> Value {
         self.define(a.ty, format_args!("{op} {a} : {}", a.ty))

@@ -90,20 +90,21 @@ impl Ids {
     }
 }
 
-/// Writes the kernel `@name(%p0, %p1, …)`.
+/// Types of dense buffers.
+pub fn types(code: Code, params: &[Param]) -> Vec<String> {
+    params.iter().map(|p| code.buffer(p.dtype, p.len)).collect()
+}
+
+/// Writes the kernel `@name(%p0, %p1, …)`, its parameters of the given types.
 pub fn kernel(
     b: &mut Builder,
     name: &str,
-    params: &[Param],
+    params: &[String],
     shape: &Shape,
     body: impl FnOnce(&mut Builder, Ids),
 ) {
     let code = b.code();
-    let list: Vec<String> = params
-        .iter()
-        .enumerate()
-        .map(|(i, p)| format!("%p{i}: {}", code.buffer(p.dtype, p.len)))
-        .collect();
+    let list: Vec<String> = params.iter().enumerate().map(|(i, p)| format!("%p{i}: {p}")).collect();
     let arrays: Vec<String> = shape.shared.iter().map(|&(ty, len)| shared(code, ty, len)).collect();
     let mut header = format!("gpu.func @{name}({})", list.join(", "));
     let threads = shape.threads;
@@ -114,7 +115,10 @@ pub fn kernel(
         );
     } else {
         if !arrays.is_empty() {
-            let named = arrays.iter().enumerate().map(|(i, a)| format!("%s{i}: {a}"));
+            let named = arrays
+                .iter()
+                .enumerate()
+                .map(|(i, a)| format!("%s{i}: {a} {{llvm.align = 16 : i64}}"));
             header += &format!(" workgroup({})", named.collect::<Vec<_>>().join(", "));
         }
         header +=
@@ -181,4 +185,59 @@ pub fn store_shared(b: &mut Builder, array: usize, shape: &Shape, value: Value, 
 /// The type that a register's value has in workgroup memory.
 pub fn kept(elem: Elem) -> VecTy {
     VecTy::scalar(if elem == Elem::I1 { Elem::I32 } else { elem })
+}
+
+/// All elements of a vector of four.
+pub fn elements(b: &mut Builder, vector: Value) -> [Value; 4] {
+    let ty = VecTy::scalar(vector.ty.elem);
+    [0, 1, 2, 3].map(|lane| {
+        b.define(ty, format_args!("vector.extract {vector}[{lane}] : {ty} from {}", vector.ty))
+    })
+}
+
+/// A vector of four elements.
+pub fn pack(b: &mut Builder, parts: [Value; 4]) -> Value {
+    let ty = VecTy::vector(parts[0].ty.elem, 4);
+    let [w, x, y, z] = parts;
+    b.define(ty, format_args!("vector.from_elements {w}, {x}, {y}, {z} : {ty}"))
+}
+
+/// Four neighbours of a workgroup's array, the first at a multiple of four.
+pub fn load_shared_four(b: &mut Builder, array: usize, shape: &Shape, at: Value) -> Value {
+    let (ty, len) = shape.shared[array];
+    if b.code() == Code::Spirv {
+        let parts = [0, 1, 2, 3].map(|lane| {
+            let lane = b.int(INDEX, lane);
+            let at = b.binary("arith.addi", at, lane);
+            load_shared(b, array, shape, at)
+        });
+        return pack(b, parts);
+    }
+    let (memory, four) = (shared(b.code(), ty, len), VecTy::vector(ty.elem, 4));
+    let load = format!("vector.load %s{array}[{at}] {{alignment = 16 : i64}} : {memory}, {four}");
+    b.define(four, load)
+}
+
+/// Write four elements of a workgroup's array, so many apart; neighbours begin at a multiple of four.
+pub fn store_shared_four(
+    b: &mut Builder,
+    array: usize,
+    shape: &Shape,
+    value: Value,
+    (at, step): (Value, usize),
+) {
+    let (ty, len) = shape.shared[array];
+    if b.code() == Code::Spirv || step != 1 {
+        for (lane, part) in elements(b, value).into_iter().enumerate() {
+            let moved = b.int(INDEX, (lane * step) as i64);
+            let at = b.binary("arith.addi", at, moved);
+            store_shared(b, array, shape, part, at);
+        }
+        return;
+    }
+    let memory = shared(b.code(), ty, len);
+    b.line(format_args!(
+        "vector.store {value}, %s{array}[{at}] {{alignment = 16 : i64}} : {memory}, {}",
+        value.ty
+    ));
 }

@@ -57,7 +57,8 @@ fn line(b: &mut Builder, scan: &Scan, base: [Value; 2]) {
 pub(crate) fn threads(b: &mut Builder, name: &str, scan: &Scan) -> Shape {
     let lines = scan.outer.iter().product();
     let shape = Shape::new(lines, 1);
-    kernel(b, name, &scan.params, &shape, |b, ids| {
+    let types = kernel::types(b.code(), &scan.params);
+    kernel(b, name, &types, &shape, |b, ids| {
         ids.each(b, lines, |b, flat| {
             let at = kernel::split(b, flat, &scan.outer);
             let mut base = [scan.source.0, scan.target.0].map(|o| b.int(INDEX, o));

@@ -29,6 +29,7 @@ use crate::codegen::{Arch, Target};
 pub use probe::{Probe, probe};
 
 use plan::Plan;
+pub(crate) use plan::canonical;
 use text::Lanes;
 
 /// Products summed from +0 before the sum joins the total.

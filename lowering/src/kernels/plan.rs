@@ -71,9 +71,7 @@ impl Plan {
     pub fn new(spec: &MatmulSpec, target: &KernelTarget) -> Result<Self, KernelError> {
         check(spec, target)?;
         let parameters = operands(spec).iter().map(|(_, o)| o.len).collect();
-        let mut spec = spec.clone();
-        merge_batch(&mut spec);
-        let swapped = swap_if_columns_are_strided(&mut spec);
+        let (spec, swapped) = canonical(spec);
         let slope_of = match (&spec.kind, swapped) {
             (Kind::Product, _) => None,
             (_, true) => Some(SlopeOf::Left),
@@ -190,6 +188,15 @@ impl Plan {
             copy: if shared { 0 } else { size },
         }
     }
+}
+
+/// The same contraction with as few batch dimensions as can be, transposed where that makes the
+/// output's columns contiguous; true if so, by which its operands are exchanged.
+pub(crate) fn canonical(spec: &MatmulSpec) -> (MatmulSpec, bool) {
+    let mut spec = spec.clone();
+    merge_batch(&mut spec);
+    let swapped = swap_if_columns_are_strided(&mut spec);
+    (spec, swapped)
 }
 
 fn operands(spec: &MatmulSpec) -> Vec<(&'static str, &Operand)> {

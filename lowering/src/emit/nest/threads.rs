@@ -29,7 +29,8 @@ fn points(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
     let dims: Vec<usize> = nest.outer.iter().copied().chain(inner).collect();
     let items = dims.iter().product();
     let shape = Shape::new(items, 1);
-    kernel(b, name, &nest.params, &shape, |b, ids| {
+    let types = kernel::types(b.code(), &nest.params);
+    kernel(b, name, &types, &shape, |b, ids| {
         ids.each(b, items, |b, flat| {
             let at = kernel::split(b, flat, &dims);
             let mut e = Emitter::threads(b, nest);
@@ -49,7 +50,8 @@ fn ordered(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
     let extents: Vec<usize> = shared.iter().map(|&d| dims[d]).collect();
     let items = extents.iter().product();
     let shape = Shape::new(items, 1);
-    kernel(b, name, &nest.params, &shape, |b, ids| {
+    let types = kernel::types(b.code(), &nest.params);
+    kernel(b, name, &types, &shape, |b, ids| {
         ids.each(b, items, |b, flat| {
             let at = kernel::split(b, flat, &extents);
             let mut e = Emitter::threads(b, nest);
@@ -100,7 +102,8 @@ fn reducing(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
             shape.shared.push(array);
         }
     }
-    kernel(b, name, &nest.params, &shape, |b, ids| {
+    let types = kernel::types(b.code(), &nest.params);
+    kernel(b, name, &types, &shape, |b, ids| {
         let mut e = Emitter::threads(b, nest);
         let team = Team::new(&mut e, ids, &shape, rows, together);
         e.team(&team);

@@ -1,11 +1,18 @@
-//! Contractions as GPU kernels.
+//! Contractions as GPU kernels: by tiles in workgroup memory, or small ones element by element.
+
+mod fetch;
+mod flush;
+mod loops;
+mod products;
+mod tile;
+mod tiled;
 
 use super::builder::Builder;
-use super::kernel::{self, Shape, kernel};
+use super::kernel::{self, Shape};
 use super::nest::INDEX;
 use super::types::{Elem, Value, VecTy};
 use super::{float, pam};
-use crate::kernels::{CHUNK, Kind, MatmulSpec, Operand};
+use crate::kernels::{CHUNK, Kind, MatmulSpec, Operand, canonical};
 use crate::schedule::nest::Param;
 
 const F32: VecTy = VecTy::scalar(Elem::F32);
@@ -21,7 +28,14 @@ fn operands(spec: &MatmulSpec) -> Vec<&Operand> {
 
 /// Writes the GPU kernel `@name(a, b, [at,] out)` of a contraction.
 pub(crate) fn threads(b: &mut Builder, name: &str, spec: &MatmulSpec) -> Shape {
-    each_element(b, name, spec)
+    let (canonical, swapped) = canonical(spec);
+    match tile::Tile::choose(&canonical) {
+        Some(tile) => {
+            let params = if swapped { [1, 0, 2] } else { [0, 1, 2] };
+            tiled::emit(b, name, &canonical, tile, params)
+        }
+        None => each_element(b, name, spec),
+    }
 }
 
 /// A thread for each element of the output.
@@ -32,7 +46,8 @@ fn each_element(b: &mut Builder, name: &str, spec: &MatmulSpec) -> Shape {
     let dims = [&spec.batch[..], &[spec.m, spec.n]].concat();
     let items = dims.iter().product();
     let shape = Shape::new(items, 1);
-    kernel(b, name, &params, &shape, |b, ids| {
+    let types = kernel::types(b.code(), &params);
+    kernel::kernel(b, name, &types, &shape, |b, ids| {
         ids.each(b, items, |b, flat| {
             let at = kernel::split(b, flat, &dims);
             let total = sum(b, spec, &at);
@@ -74,38 +89,19 @@ fn sum(b: &mut Builder, spec: &MatmulSpec, at: &[Value]) -> Value {
     };
     let zero = float::zero(b);
     let [first, end, chunk, one] = [0, spec.k, CHUNK, 1].map(|v| b.int(INDEX, v as i64));
-    carried(b, first, end, chunk, zero, |b, start, total| {
+    let total = loops::for_carrying(b, [first, end, chunk], &[zero], |b, start, total| {
         let stop = b.binary("arith.addi", start, chunk);
         let stop = b.binary("arith.minsi", stop, end);
-        let part = carried(b, start, stop, one, zero, |b, k, part| {
+        let part = loops::for_carrying(b, [start, stop, one], &[zero], |b, k, part| {
             let x = load(b, 0, &spec.a, &[batch, &[cell[0], k]].concat());
             let mut y = load(b, 1, &spec.b, &[batch, &[k, cell[1]]].concat());
             if let Some(at) = slope_at {
                 y = pam::mul_slope(b, at, y);
             }
             let term = pam::mul(b, x, y);
-            float::add(b, part, term)
+            vec![float::add(b, part[0], term)]
         });
-        float::add(b, total, part)
-    })
-}
-
-/// A loop that carries one float.
-fn carried(
-    b: &mut Builder,
-    first: Value,
-    end: Value,
-    step: Value,
-    start: Value,
-    body: impl FnOnce(&mut Builder, Value, Value) -> Value,
-) -> Value {
-    let (iv, carried, result) = (b.fresh(INDEX), b.fresh(F32), b.fresh(F32));
-    let header = format!(
-        "{result} = scf.for {iv} = {first} to {end} step {step} iter_args({carried} = {start}) -> (f32)"
-    );
-    b.region(header, |b| {
-        let next = body(b, iv, carried);
-        b.line(format_args!("scf.yield {next} : f32"));
+        vec![float::add(b, total[0], part[0])]
     });
-    result
+    total[0]
 }
