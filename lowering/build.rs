@@ -4,6 +4,8 @@
 //! `mlir-sys` asks the linker for a shared `MLIR-C`. A linker script of that name pulls the
 //! archives (about one megabyte) over the shared `libMLIR`, so that no library of our own has to be
 //! found at run time.
+//!
+//! `src/opt/shim.cpp` is what the C API lacks.
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -20,7 +22,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-link-search=native={out}");
     println!("cargo:rustc-link-search=native={}", libraries.display());
     println!("cargo:rustc-link-lib=dylib=omp");
+    shim(Path::new(&prefix));
     Ok(())
+}
+
+/// Compiles the C++ part, as MLIR itself is: without exceptions.
+fn shim(prefix: &Path) {
+    println!("cargo:rerun-if-changed=src/opt/shim.cpp");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .include(prefix.join("include"))
+        .flag("-fno-exceptions")
+        .opt_level(1)
+        .debug(false)
+        .warnings(false)
+        .file("src/opt/shim.cpp")
+        .compile("pamc_shim");
+    // After the shim, which needs it.
+    println!("cargo:rustc-link-lib=dylib=MLIR");
+    println!("cargo:rustc-link-lib=dylib=LLVM");
 }
 
 /// Paths of MLIR's C API archives, sorted.

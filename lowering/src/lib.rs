@@ -7,6 +7,7 @@ mod error;
 pub mod exec;
 pub mod gpu;
 pub mod kernels;
+pub mod opt;
 pub mod schedule;
 
 pub use error::Error;

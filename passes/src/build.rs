@@ -266,6 +266,23 @@ impl<'g> Cx<'g> {
         self.op_with("pam.shift_sum", &[x], attrs)
     }
 
+    /// x · c for a constant c: in PAM as signed powers of two, within 2⁻¹² of c.
+    pub fn times(&mut self, x: NodeId, c: f32) -> NodeId {
+        if self.is_float() || !c.is_normal() {
+            return self.mul_const(x, c);
+        }
+        let (mut negative, mut exponents, mut rest) = (Vec::new(), Vec::new(), f64::from(c));
+        while rest.abs() > f64::from(c.abs()) / 4096.0 {
+            // The nearest power of two: the next one up from a mantissa of 1.5.
+            let k = (rest.abs() / 1.5).log2().ceil() as i32;
+            negative.push(i64::from(rest < 0.0));
+            exponents.push(i64::from(k));
+            rest -= 2f64.powi(k).copysign(rest);
+        }
+        let attrs = Attrs::none().with("negative", negative).with("exponents", exponents);
+        self.op_with("pam.shift_sum", &[x], attrs)
+    }
+
     /// x · 2ᵏ, exact in every arithmetic.
     pub fn scale2(&mut self, x: NodeId, k: i32) -> NodeId {
         match self.arith {

@@ -6,6 +6,7 @@ mod devices;
 mod emit;
 mod explain;
 mod ops;
+mod opt;
 mod output;
 mod profile;
 mod run;
@@ -49,6 +50,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show where the time of a compiled program goes, by source node
     Profile(Box<profile::ProfileArgs>),
+    /// Run PAM passes, or any of MLIR's, on an MLIR module that pamc did not write
+    Opt(opt::OptArgs),
     /// List the operations
     Ops(ops::OpsArgs),
     /// List the rewrite rules
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Devices(args)), _) => devices::run(&args),
         (Some(Command::Explain(args)), _) => explain::run(&args),
         (Some(Command::Profile(args)), _) => profile::run(&args),
+        (Some(Command::Opt(args)), _) => opt::run(&args),
         (Some(Command::Ops(args)), _) => ops::run(&args),
         (Some(Command::Rules(args)), _) => ops::rules(&args),
         (None, Some(args)) => emit::run(&args),

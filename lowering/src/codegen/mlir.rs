@@ -124,7 +124,7 @@ impl Session {
 }
 
 /// Appends a diagnostic and its notes, each as `location: text`.
-fn record(diagnostic: &Diagnostic, sink: &mut Vec<String>, indent: &str) {
+pub(crate) fn record(diagnostic: &Diagnostic, sink: &mut Vec<String>, indent: &str) {
     sink.push(format!("{indent}{}: {diagnostic}", diagnostic.location()));
     for index in 0..diagnostic.note_count() {
         if let Ok(note) = diagnostic.note(index) {

@@ -14,6 +14,7 @@ mod jit;
 mod link;
 mod llvm;
 mod mlir;
+pub(crate) use mlir::record;
 mod openmp;
 mod target;
 

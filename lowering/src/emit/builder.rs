@@ -97,6 +97,16 @@ impl Builder {
 
     /// Writes a region: `header {`, its body, `}` and the location.
     pub fn region<T>(&mut self, header: impl Display, body: impl FnOnce(&mut Self) -> T) -> T {
+        self.region_then(header, "", body)
+    }
+
+    /// [`Builder::region`] of an operation whose text goes on after it.
+    pub fn region_then<T>(
+        &mut self,
+        header: impl Display,
+        rest: impl Display,
+        body: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         self.indent();
         let _ = writeln!(self.text, "{header} {{");
         self.constants.push(HashMap::new());
@@ -105,7 +115,7 @@ impl Builder {
         self.location = location;
         self.constants.pop();
         self.indent();
-        let _ = writeln!(self.text, "}}{}", self.location);
+        let _ = writeln!(self.text, "}}{rest}{}", self.location);
         result
     }
 

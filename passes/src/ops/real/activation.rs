@@ -210,7 +210,7 @@ fn selu(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
 }
 
 fn hard_sigmoid_of(cx: &mut Cx<'_>, x: NodeId, alpha: f32, beta: f32) -> NodeId {
-    let scaled = curve::times(cx, x, alpha);
+    let scaled = cx.times(x, alpha);
     let line = cx.add_const(scaled, beta);
     let (zero, one) = (cx.scalar(0f32), cx.scalar(1f32));
     let low = cx.max(line, zero);

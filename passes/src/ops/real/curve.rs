@@ -7,7 +7,7 @@
 //! error against the real function; with multiples of 1/64 all sums of interest are exact.
 
 use crate::build::Cx;
-use crate::ir::{Attrs, NodeId};
+use crate::ir::NodeId;
 
 /// One term ±2ᵏ · min(a, t) of a curve.
 #[derive(Clone, Copy, Debug)]
@@ -86,23 +86,6 @@ pub fn ramps(cx: &mut Cx<'_>, a: NodeId, curve: &[Ramp]) -> NodeId {
         });
     }
     total.unwrap_or(a)
-}
-
-/// x · c for a constant c: in PAM as signed powers of two, within 2⁻¹² of c.
-pub fn times(cx: &mut Cx<'_>, x: NodeId, c: f32) -> NodeId {
-    if cx.is_float() || !c.is_normal() {
-        return cx.mul_const(x, c);
-    }
-    let (mut negative, mut exponents, mut rest) = (Vec::new(), Vec::new(), f64::from(c));
-    while rest.abs() > f64::from(c.abs()) / 4096.0 {
-        // The nearest power of two: the next one up from a mantissa of 1.5.
-        let k = (rest.abs() / 1.5).log2().ceil() as i32;
-        negative.push(i64::from(rest < 0.0));
-        exponents.push(i64::from(k));
-        rest -= 2f64.powi(k).copysign(rest);
-    }
-    let attrs = Attrs::none().with("negative", negative).with("exponents", exponents);
-    cx.op_with("pam.shift_sum", &[x], attrs)
 }
 
 /// c₀ + c₁x + c₂x² + … by Horner's rule, for ordinary arithmetic.
