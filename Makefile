@@ -10,8 +10,8 @@ help: ## List the targets
 setup: ## Install the Debian packages the build needs (as root), or say which command does
 	@.ci/setup.sh
 
-build: setup ## Build the compiler, target/release/pamc
-	cargo build --release
+build: setup ## Build the compiler, target/release/pamc, and the plug-in for mlir-opt beside it
+	cargo build --release -p pamc -p pamc-plugin
 
 test: setup ## Run every test of the workspace
 	PAMC_REQUIRE_VULKAN=1 cargo test --workspace

@@ -3,6 +3,7 @@
 mod emit;
 mod errors;
 mod profile;
+mod opt;
 mod training;
 
 use std::collections::BTreeMap;
@@ -131,7 +132,7 @@ fn every_command_explains_itself_with_an_example() {
         .filter_map(|l| l.split_whitespace().next())
         .filter(|name| *name != "help")
         .collect();
-    for name in ["run", "train", "explain", "ops", "rules"] {
+    for name in ["run", "train", "explain", "opt", "ops", "rules"] {
         assert!(commands.contains(&name), "no {name} in {commands:?}");
     }
     for name in &commands {

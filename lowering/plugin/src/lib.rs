@@ -5,7 +5,10 @@
 
 use mlir_sys::MlirDialectRegistry;
 use pamc_lowering::opt;
-use std::{ffi::{c_char, c_void}, panic::catch_unwind};
+use std::{
+    ffi::{c_char, c_void},
+    panic::catch_unwind,
+};
 
 /// `mlir::PassPluginLibraryInfo` and `mlir::DialectPluginLibraryInfo`: their layouts are the same but
 /// for the argument of the callback.

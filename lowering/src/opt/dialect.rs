@@ -5,11 +5,7 @@ use super::{
     term,
 };
 use mlir_sys::*;
-use std::{
-    ffi::c_char,
-    fmt::Write,
-    sync::OnceLock,
-};
+use std::{ffi::c_char, fmt::Write, sync::OnceLock};
 
 /// The pam dialect in IRDL, for `mlir-opt --irdl-file`; `lowering/dialect/pam.irdl.mlir` holds it.
 ///

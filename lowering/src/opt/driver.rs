@@ -12,11 +12,7 @@ use melior::{
 use mlir_sys::{
     mlirContextSetAllowUnregisteredDialects, mlirOperationCreateParse, mlirPassManagerRunOnOp,
 };
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    sync::Once,
-};
+use std::{cell::RefCell, rc::Rc, sync::Once};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -79,8 +75,7 @@ pub fn run(source: &[u8], settings: &Settings<'_>) -> Result<Output, Error> {
         operation.write_bytecode()
     } else {
         let flags = OperationPrintingFlags::new();
-        let flags =
-            if settings.debug_info { flags.enable_debug_info(true, false) } else { flags };
+        let flags = if settings.debug_info { flags.enable_debug_info(true, false) } else { flags };
         let text = operation.to_string_with_flags(flags).map_err(|_| failure("print"))?;
         (text.trim_end().to_string() + "\n").into_bytes()
     };
@@ -94,10 +89,8 @@ fn parse<'c>(
     source: &[u8],
     settings: &Settings<'_>,
 ) -> Option<Operation<'c>> {
-    let string = |bytes: &[u8]| mlir_sys::MlirStringRef {
-        data: bytes.as_ptr().cast(),
-        length: bytes.len(),
-    };
+    let string =
+        |bytes: &[u8]| mlir_sys::MlirStringRef { data: bytes.as_ptr().cast(), length: bytes.len() };
     // MLIR reads one byte past the end of text, which has to be 0.
     let mut terminated = Vec::with_capacity(source.len() + 1);
     terminated.extend_from_slice(source);

@@ -43,8 +43,12 @@ pub(super) fn kind(op: Op) -> String {
     let name = match op.name() {
         "gpu.all_reduce" | "gpu.subgroup_reduce" => "op",
         "affine.parallel" => "reductions",
-        "vector.reduction" | "vector.multi_reduction" | "vector.scan" | "vector.outerproduct"
-        | "vector.contract" | "memref.atomic_rmw" => "kind",
+        "vector.reduction"
+        | "vector.multi_reduction"
+        | "vector.scan"
+        | "vector.outerproduct"
+        | "vector.contract"
+        | "memref.atomic_rmw" => "kind",
         _ => return String::new(),
     };
     let Some(attribute) = op.attribute(name) else { return String::new() };
@@ -53,8 +57,10 @@ pub(super) fn kind(op: Op) -> String {
         _ => match attribute.integers().as_deref() {
             Some(&[code]) => atomic_kind(code),
             _ => {
+                // `#vector.kind<mul>`, `#gpu<all_reduce_op mul>`.
                 let text = attribute.text();
-                text.split_once('<').map_or(text.clone(), |(_, k)| k.trim_end_matches('>').to_string())
+                let words = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
+                words.last().unwrap_or_default().to_string()
             }
         },
     }
@@ -63,8 +69,8 @@ pub(super) fn kind(op: Op) -> String {
 /// Names of `arith.atomic_rmw` kinds, by their numbers.
 fn atomic_kind(code: i64) -> String {
     const KINDS: [&str; 16] = [
-        "addf", "addi", "andi", "assign", "maximumf", "maxnumf", "maxs", "maxu", "minimumf", "minnumf",
-        "mins", "minu", "mulf", "muli", "ori", "xori",
+        "addf", "addi", "andi", "assign", "maximumf", "maxnumf", "maxs", "maxu", "minimumf",
+        "minnumf", "mins", "minu", "mulf", "muli", "ori", "xori",
     ];
     KINDS.get(code as usize).copied().unwrap_or_default().to_string()
 }
@@ -97,34 +103,162 @@ pub(super) fn callee(op: Op) -> Option<String> {
 
 /// Dialects whose operations are known: what is not listed below does not multiply.
 const KNOWN: &[&str] = &[
-    "acc", "affine", "amdgpu", "amx", "arith", "arm_neon", "arm_sme", "arm_sve", "async",
-    "bufferization", "builtin", "cf", "complex", "dlti", "emitc", "func", "gpu", "index", "irdl",
-    "linalg", "llvm", "math", "memref", "ml_program", "mpi", "nvgpu", "nvvm", "omp", "pam", "pdl",
-    "pdl_interp", "ptr", "quant", "rocdl", "scf", "shape", "shard", "smt", "sparse_tensor", "spirv",
-    "tensor", "tosa", "transform", "ub", "vcix", "vector", "wasmssa", "x86vector", "xegpu", "xevm",
+    "acc",
+    "affine",
+    "amdgpu",
+    "amx",
+    "arith",
+    "arm_neon",
+    "arm_sme",
+    "arm_sve",
+    "async",
+    "bufferization",
+    "builtin",
+    "cf",
+    "complex",
+    "dlti",
+    "emitc",
+    "func",
+    "gpu",
+    "index",
+    "irdl",
+    "linalg",
+    "llvm",
+    "math",
+    "memref",
+    "ml_program",
+    "mpi",
+    "nvgpu",
+    "nvvm",
+    "omp",
+    "pam",
+    "pdl",
+    "pdl_interp",
+    "ptr",
+    "quant",
+    "rocdl",
+    "scf",
+    "shape",
+    "shard",
+    "smt",
+    "sparse_tensor",
+    "spirv",
+    "tensor",
+    "tosa",
+    "transform",
+    "ub",
+    "vcix",
+    "vector",
+    "wasmssa",
+    "x86vector",
+    "xegpu",
+    "xevm",
 ];
 
 const TOSA: &[&str] = &[
-    "mul", "matmul", "matmul_t_block_scaled", "conv2d", "conv3d", "conv2d_block_scaled",
-    "depthwise_conv2d", "transpose_conv2d", "avg_pool2d", "exp", "log", "pow", "reciprocal", "rsqrt",
-    "sigmoid", "tanh", "erf", "sin", "cos", "fft2d", "rfft2d", "reduce_product", "rescale", "resize",
+    "mul",
+    "matmul",
+    "matmul_t_block_scaled",
+    "conv2d",
+    "conv3d",
+    "conv2d_block_scaled",
+    "depthwise_conv2d",
+    "transpose_conv2d",
+    "avg_pool2d",
+    "exp",
+    "log",
+    "pow",
+    "reciprocal",
+    "rsqrt",
+    "sigmoid",
+    "tanh",
+    "erf",
+    "sin",
+    "cos",
+    "fft2d",
+    "rfft2d",
+    "reduce_product",
+    "rescale",
+    "resize",
     "intdiv",
 ];
 
 const SPIRV: &[&str] = &[
-    "FMul", "FDiv", "FRem", "FMod", "VectorTimesScalar", "VectorTimesMatrix", "MatrixTimesVector",
-    "MatrixTimesScalar", "MatrixTimesMatrix", "Dot", "GL.Exp", "GL.Exp2", "GL.Log", "GL.Log2",
-    "GL.Sqrt", "GL.InverseSqrt", "GL.Pow", "GL.Sin", "GL.Cos", "GL.Tan", "GL.Sinh", "GL.Cosh",
-    "GL.Tanh", "GL.Asin", "GL.Acos", "GL.Atan", "GL.Fma", "GL.Ldexp", "GL.FMix", "GL.Length",
-    "GL.Distance", "GL.Normalize", "CL.exp", "CL.log", "CL.sqrt", "CL.rsqrt", "CL.pow", "CL.sin",
-    "CL.cos", "CL.tanh", "CL.erf", "CL.fma", "CL.mix", "GroupFMul", "GroupNonUniformFMul",
+    "FMul",
+    "FDiv",
+    "FRem",
+    "FMod",
+    "VectorTimesScalar",
+    "VectorTimesMatrix",
+    "MatrixTimesVector",
+    "MatrixTimesScalar",
+    "MatrixTimesMatrix",
+    "Dot",
+    "GL.Exp",
+    "GL.Exp2",
+    "GL.Log",
+    "GL.Log2",
+    "GL.Sqrt",
+    "GL.InverseSqrt",
+    "GL.Pow",
+    "GL.Sin",
+    "GL.Cos",
+    "GL.Tan",
+    "GL.Sinh",
+    "GL.Cosh",
+    "GL.Tanh",
+    "GL.Asin",
+    "GL.Acos",
+    "GL.Atan",
+    "GL.Fma",
+    "GL.Ldexp",
+    "GL.FMix",
+    "GL.Length",
+    "GL.Distance",
+    "GL.Normalize",
+    "CL.exp",
+    "CL.log",
+    "CL.sqrt",
+    "CL.rsqrt",
+    "CL.pow",
+    "CL.sin",
+    "CL.cos",
+    "CL.tanh",
+    "CL.erf",
+    "CL.fma",
+    "CL.mix",
+    "GroupFMul",
+    "GroupNonUniformFMul",
 ];
 
 /// Parts of the names of machine operations that multiply.
 const MACHINE: &[&str] = &[
-    "mma", "mfma", "wmma", "dot", "tdp", "tile_mul", "dpas", "fma", "outerproduct", "mopa", "mops",
-    "smmla", "ummla", "usmmla", "bfmmla", "rcp", "rsq", "sqrt", "ex2", "lg2", "exp", "log",
-    "mulhf", "scaled", "fmopa", "mul",
+    "mma",
+    "mfma",
+    "wmma",
+    "dot",
+    "tdp",
+    "tile_mul",
+    "dpas",
+    "fma",
+    "outerproduct",
+    "mopa",
+    "mops",
+    "smmla",
+    "ummla",
+    "usmmla",
+    "bfmmla",
+    "rcp",
+    "rsq",
+    "sqrt",
+    "ex2",
+    "lg2",
+    "exp",
+    "log",
+    "mulhf",
+    "scaled",
+    "fmopa",
+    "mul",
 ];
 
 /// Whether the name of an operation of some dialect says that it multiplies floats.
@@ -136,9 +270,11 @@ fn multiplies_by_name(dialect: &str, name: &str) -> Option<&'static str> {
             Some("run tosa-to-linalg-named, tosa-to-linalg and tosa-to-arith first")
         }
         "spirv" if among(SPIRV) => Some(BEFORE),
-        "complex" if !among(&[
-            "add", "sub", "neg", "conj", "constant", "create", "re", "im", "eq", "neq", "bitcast",
-        ]) =>
+        "complex"
+            if !among(&[
+                "add", "sub", "neg", "conj", "constant", "create", "re", "im", "eq", "neq",
+                "bitcast",
+            ]) =>
         {
             Some("PAM defines no complex arithmetic; write it with real parts first")
         }
@@ -182,10 +318,8 @@ pub(super) fn of(op: Op) -> Option<Finding> {
         "mul" if on_floats(op) => return Some(Finding::new("write the reduction out first")),
         _ => {}
     }
-    if let Some(why) = multiplies_by_name(dialect, name)
-        && (on_floats(op) || op.values().any(|v| v.ty().element().is_complex()) || dialect != "tosa")
-        && !(dialect == "vector" && !on_floats(op))
-    {
+    let relevant = !matches!(dialect, "tosa" | "vector") || on_floats(op);
+    if let Some(why) = multiplies_by_name(dialect, name).filter(|_| relevant) {
         return Some(Finding::new(why));
     }
     if !KNOWN.contains(&dialect) && on_floats(op) {
@@ -197,9 +331,22 @@ pub(super) fn of(op: Op) -> Option<Finding> {
 /// A product or quotient of integers that are data.
 fn integer(op: Op, full: &str) -> Option<Finding> {
     const PRODUCTS: &[&str] = &[
-        "arith.muli", "arith.mulsi_extended", "arith.mului_extended", "arith.divsi", "arith.divui",
-        "arith.ceildivsi", "arith.ceildivui", "arith.floordivsi", "arith.remsi", "arith.remui",
-        "math.ipowi", "llvm.mul", "llvm.sdiv", "llvm.udiv", "llvm.srem", "llvm.urem",
+        "arith.muli",
+        "arith.mulsi_extended",
+        "arith.mului_extended",
+        "arith.divsi",
+        "arith.divui",
+        "arith.ceildivsi",
+        "arith.ceildivui",
+        "arith.floordivsi",
+        "arith.remsi",
+        "arith.remui",
+        "math.ipowi",
+        "llvm.mul",
+        "llvm.sdiv",
+        "llvm.udiv",
+        "llvm.srem",
+        "llvm.urem",
     ];
     let hidden = matches!(kind(op).as_str(), "mul" | "muli")
         || matches!(full, "vector.contract" | "vector.outerproduct");
@@ -222,13 +369,15 @@ fn only_addresses(value: Val, seen: &mut HashSet<usize>) -> bool {
         "llvm.getelementptr" | "scf.for" | "scf.if" | "cf.cond_br" | "cf.switch" => {
             user.name() != "scf.for" || operand < 3
         }
-        "arith.addi" | "arith.subi" | "arith.muli" | "arith.divsi" | "arith.divui" | "arith.remsi"
-        | "arith.remui" | "arith.extsi" | "arith.extui" | "arith.trunci" | "arith.select"
-        | "arith.minsi" | "arith.maxsi" | "arith.minui" | "arith.maxui" | "arith.shli"
-        | "arith.shrsi" | "arith.shrui" | "arith.andi" | "arith.ori" | "arith.xori"
-        | "vector.broadcast" | "llvm.add" | "llvm.sub" | "llvm.mul" | "llvm.sext" | "llvm.zext"
-        | "llvm.trunc" | "llvm.sdiv" | "llvm.udiv" | "llvm.srem" | "llvm.urem" | "llvm.shl"
-        | "llvm.and" | "llvm.or" => user.results().all(|r| only_addresses(r, seen)),
+        "arith.addi" | "arith.subi" | "arith.muli" | "arith.divsi" | "arith.divui"
+        | "arith.remsi" | "arith.remui" | "arith.extsi" | "arith.extui" | "arith.trunci"
+        | "arith.select" | "arith.minsi" | "arith.maxsi" | "arith.minui" | "arith.maxui"
+        | "arith.shli" | "arith.shrsi" | "arith.shrui" | "arith.andi" | "arith.ori"
+        | "arith.xori" | "vector.broadcast" | "llvm.add" | "llvm.sub" | "llvm.mul"
+        | "llvm.sext" | "llvm.zext" | "llvm.trunc" | "llvm.sdiv" | "llvm.udiv" | "llvm.srem"
+        | "llvm.urem" | "llvm.shl" | "llvm.and" | "llvm.or" => {
+            user.results().all(|r| only_addresses(r, seen))
+        }
         _ => false,
     })
 }

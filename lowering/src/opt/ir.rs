@@ -135,14 +135,27 @@ impl Op {
     }
     /// Inserts a new operation before this one.
     pub fn insert_before(self, new: Op) {
-        unsafe {
-            mlirBlockInsertOwnedOperationBefore(mlirOperationGetBlock(self.0), self.0, new.0)
-        }
+        unsafe { mlirBlockInsertOwnedOperationBefore(mlirOperationGetBlock(self.0), self.0, new.0) }
     }
-    /// Reports an error where the operation is.
+    pub fn parent(self) -> Option<Op> {
+        let parent = unsafe { mlirOperationGetParentOperation(self.0) };
+        (!parent.ptr.is_null()).then_some(Op(parent))
+    }
+    /// Reports an error where the operation is: an implied one, in the body of a named structured
+    /// operation, where that is.
     pub fn error(self, message: &str) {
         let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
-        unsafe { mlirEmitError(self.location(), message.as_ptr()) }
+        let mut location = self.location();
+        let mut op = self;
+        unsafe {
+            let unknown = mlirLocationUnknownGet(self.context());
+            while mlirLocationEqual(location, unknown)
+                && let Some(parent) = op.parent()
+            {
+                (op, location) = (parent, parent.location());
+            }
+            mlirEmitError(location, message.as_ptr());
+        }
     }
 }
 
@@ -228,9 +241,6 @@ impl Ty {
     pub fn is_float(self) -> bool {
         unsafe { mlirTypeIsAFloat(self.0) }
     }
-    pub fn is_complex(self) -> bool {
-        unsafe { mlirTypeIsAComplex(self.0) }
-    }
     pub fn has_static_shape(self) -> bool {
         unsafe { mlirShapedTypeHasStaticShape(self.0) }
     }
@@ -255,7 +265,8 @@ impl Ty {
         unsafe {
             let rank = mlirShapedTypeGetRank(self.0) as isize;
             let size = |i| {
-                (!mlirShapedTypeIsDynamicDim(self.0, i)).then(|| mlirShapedTypeGetDimSize(self.0, i))
+                (!mlirShapedTypeIsDynamicDim(self.0, i))
+                    .then(|| mlirShapedTypeGetDimSize(self.0, i))
             };
             (0..rank).map(size).collect()
         }
@@ -283,7 +294,11 @@ impl Attribute {
     /// If it is no attribute, with the text.
     pub fn parse(context: MlirContext, text: &str) -> Result<Attribute, String> {
         let raw = unsafe { mlirAttributeParseGet(context, string_ref(text)) };
-        if raw.ptr.is_null() { Err(format!("'{text}' is no attribute")) } else { Ok(Attribute(raw)) }
+        if raw.ptr.is_null() {
+            Err(format!("'{text}' is no attribute"))
+        } else {
+            Ok(Attribute(raw))
+        }
     }
     /// Under a name, for an operation's list.
     pub fn named(self, context: MlirContext, name: &str) -> MlirNamedAttribute {

@@ -162,7 +162,8 @@ fn constant(value: Val) -> Option<f32> {
     }
     let (owner, number) = value.argument_of()?;
     let inputs = owner.operand_count().checked_sub(owner.results().count())?;
-    let outside = (owner.name() == "linalg.generic" && number < inputs).then(|| owner.operand(number));
+    let outside =
+        (owner.name() == "linalg.generic" && number < inputs).then(|| owner.operand(number));
     constant(outside?)
 }
 
@@ -170,10 +171,9 @@ fn constant(value: Val) -> Option<f32> {
 /// or make products of sums.
 fn strict(root: Op) -> Result<(), String> {
     for op in root.all() {
-        for (name, none) in [
-            ("fastmath", "#arith.fastmath<none>"),
-            ("fastmathFlags", "#llvm.fastmath<none>"),
-        ] {
+        for (name, none) in
+            [("fastmath", "#arith.fastmath<none>"), ("fastmathFlags", "#llvm.fastmath<none>")]
+        {
             if op.attribute(name).is_some_and(|flags| flags.text() != none) {
                 op.set_attribute(name, Attribute::parse(root.context(), none)?);
             }

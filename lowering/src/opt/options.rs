@@ -96,9 +96,11 @@ impl LowerOptions {
         let grads = [("", None), ("approx", Some("approx")), ("exact", Some("exact"))];
         let grad = choose("grad", value(3), &grads)?;
         if grad.is_some() && to == Dialect::Arith {
-            return Err("option 'grad' is written on operations of the pam dialect: it needs to=pam \
+            return Err(
+                "option 'grad' is written on operations of the pam dialect: it needs to=pam \
                         (bit patterns have no derivative)"
-                .into());
+                    .into(),
+            );
         }
         Ok(Self { to, recipe, compensate, grad })
     }

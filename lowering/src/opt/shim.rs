@@ -161,3 +161,33 @@ pub(super) fn expand_vectors(ops: &[Op]) {
     let raw: Vec<MlirOperation> = ops.iter().map(|op| op.0).collect();
     unsafe { pamcExpandVectors(raw.as_ptr(), raw.len()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opt::driver::{self, Settings};
+
+    static PANICS: PassSpec = PassSpec {
+        name: "pamc-test-panic",
+        doc: "Panics, for a test",
+        options: &[],
+        run: |op, _| panic!("planted in {}", op.name()),
+    };
+
+    #[test]
+    fn panics_become_errors_and_do_not_cross_into_cpp() {
+        register_pass(&PANICS);
+        let settings = Settings {
+            name: "planted.mlir",
+            pipeline: "builtin.module(func.func(pamc-test-panic))",
+            allow_unregistered: false,
+            bytecode: false,
+            debug_info: false,
+        };
+        let text = "func.func @f() { return }\nfunc.func @g() { return }";
+        let error = driver::run(text.as_bytes(), &settings).unwrap_err().to_string();
+        for part in ["planted.mlir", "internal error", "planted in func.func"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

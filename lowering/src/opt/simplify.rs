@@ -156,9 +156,8 @@ impl Region {
                 }
                 pending.extend(&graph.node(id).inputs);
                 let definition = leaves.get(&id).and_then(|v| v.definition());
-                let late = definition.is_some_and(|op| {
-                    op.block().ptr == site.block().ptr && !op.is_before(*site)
-                });
+                let late = definition
+                    .is_some_and(|op| op.block().ptr == site.block().ptr && !op.is_before(*site));
                 if late {
                     return false;
                 }

@@ -160,7 +160,9 @@ fn in_lanes(op: Op, operands: &[Val], site: Op, shape: Ty) -> Op {
 
 /// The element in a type's text: all of a scalar's, the last part of a shaped type's.
 fn element(ty: &str) -> &str {
-    let Some(inner) = ty.strip_prefix("tensor<").and_then(|t| t.strip_suffix('>')) else { return ty };
+    let Some(inner) = ty.strip_prefix("tensor<").and_then(|t| t.strip_suffix('>')) else {
+        return ty;
+    };
     let inner = inner.split(',').next().unwrap_or(inner);
     inner.rsplit('x').next().unwrap_or(inner)
 }
@@ -282,7 +284,8 @@ fn generic(
         join(&filled),
         outputs.join(", "),
     );
-    let elements = |types: &[String]| types.iter().map(|t| element(t).into()).collect::<Vec<String>>();
+    let elements =
+        |types: &[String]| types.iter().map(|t| element(t).into()).collect::<Vec<String>>();
     let (inner, yielded) = (elements(inputs), elements(outputs));
     b.region_then(header, format_args!(" -> {}", tuple(outputs)), |b| {
         let (x, y) = (self::arguments(b, inner.len()), self::arguments(b, yielded.len()));

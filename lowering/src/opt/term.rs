@@ -123,7 +123,9 @@ pub(super) fn emit(
         }
         let operands: Option<Vec<Value>> = node.inputs.iter().map(|i| values[i.index()]).collect();
         let operands = operands.ok_or("a node is used before it is made")?;
-        let Kind::Prim(prim) = node.op.kind else { return Err(format!("{} is left", node.op.name)) };
+        let Kind::Prim(prim) = node.op.kind else {
+            return Err(format!("{} is left", node.op.name));
+        };
         let value = match (prim, operands.as_slice()) {
             (Prim::Const, _) => graph.constant(id).and_then(|t| constant(b, t)),
             // Of one element, every layout is the same.
@@ -200,4 +202,3 @@ pub(super) fn pam_attributes(op: Op, row: &Row) -> Attrs {
     }
     attrs
 }
-
