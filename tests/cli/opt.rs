@@ -51,7 +51,8 @@ fn pipelines_mix_with_upstream_passes() {
     let pipeline = "builtin.module(pamc-lower{to=pam},pamc-simplify)";
     let pam = place.pamc(&format!("opt scale.mlir --pass-pipeline {pipeline}")).success();
     assert!(pam.contains("\"pam.mul\"(%arg0, %arg1)"), "{pam}");
-    let pipeline = "builtin.module(pamc-lower,pamc-verify,convert-arith-to-llvm,convert-func-to-llvm)";
+    let pipeline =
+        "builtin.module(pamc-lower,pamc-verify,convert-arith-to-llvm,convert-func-to-llvm)";
     let llvm = place.pamc_on(&format!("opt --pass-pipeline {pipeline}"), pam.as_bytes()).success();
     assert!(llvm.contains("llvm.func @scale") && !llvm.contains("fmul"), "{llvm}");
 }
@@ -67,7 +68,9 @@ fn failures_name_the_place() {
     place.pamc(&format!("opt scale.mlir {verify}")).failure(&["scale.mlir:2:8", "arith.mulf"]);
     place.pamc_on(&format!("opt {verify}"), SCALE.as_bytes()).failure(&["standard input:2:8"]);
     place.pamc("opt none.mlir").failure(&["none.mlir"]);
-    place.pamc("opt scale.mlir --pass-pipeline builtin.module(no-such-pass)").failure(&["no-such-pass"]);
+    place
+        .pamc("opt scale.mlir --pass-pipeline builtin.module(no-such-pass)")
+        .failure(&["no-such-pass"]);
     place.write("broken.mlir", "func.func @f( {");
     place.pamc("opt broken.mlir").failure(&["broken.mlir:1:"]);
     place.write("stranger.mlir", "\"stranger.op\"() : () -> ()");

@@ -9,9 +9,7 @@ use melior::{
     pass::PassManager,
     utility::{parse_pass_pipeline, register_all_dialects, register_all_passes},
 };
-use mlir_sys::{
-    mlirContextSetAllowUnregisteredDialects, mlirOperationCreateParse, mlirPassManagerRunOnOp,
-};
+use mlir_sys::{mlirContextSetAllowUnregisteredDialects, mlirPassManagerRunOnOp};
 use std::{cell::RefCell, rc::Rc, sync::Once};
 
 /// How to run.
@@ -55,14 +53,22 @@ pub fn run(source: &[u8], settings: &Settings<'_>) -> Result<Output, Error> {
     let diagnostics = Rc::new(RefCell::new(Vec::new()));
     let sink = diagnostics.clone();
     context.attach_diagnostic_handler(move |diagnostic| {
-        crate::codegen::record(&diagnostic, &mut sink.borrow_mut(), "");
+        let mut lines = Vec::new();
+        crate::codegen::record(&diagnostic, &mut lines, "");
+        sink.borrow_mut().extend(lines.iter().map(|line| plain(line)));
         true
     });
     let failure = |stage| {
         let found = diagnostics.borrow_mut().split_off(0);
         Error::Mlir { stage, diagnostics: found.join("\n") }
     };
-    let operation = parse(&context, source, settings).ok_or_else(|| failure("parse"))?;
+    // SAFETY: the context lives to the end of this function; the operation is owned.
+    let operation = unsafe {
+        mlirContextSetAllowUnregisteredDialects(context.to_raw(), settings.allow_unregistered);
+        shim::parse_module(context.to_raw(), source, settings.name)
+            .map(|raw| Operation::from_raw(raw))
+            .ok_or_else(|| failure("parse"))?
+    };
     let manager = PassManager::new(&context);
     parse_pass_pipeline(manager.as_operation_pass_manager(), settings.pipeline)
         .map_err(|e| Error::Mlir { stage: "parse the pipeline", diagnostics: e.to_string() })?;
@@ -83,27 +89,12 @@ pub fn run(source: &[u8], settings: &Settings<'_>) -> Result<Output, Error> {
     Ok(Output { module, diagnostics })
 }
 
-/// The top-level operation of a source: a module, made around the operations if there is none.
-fn parse<'c>(
-    context: &'c Context,
-    source: &[u8],
-    settings: &Settings<'_>,
-) -> Option<Operation<'c>> {
-    let string =
-        |bytes: &[u8]| mlir_sys::MlirStringRef { data: bytes.as_ptr().cast(), length: bytes.len() };
-    // MLIR reads one byte past the end of text, which has to be 0.
-    let mut terminated = Vec::with_capacity(source.len() + 1);
-    terminated.extend_from_slice(source);
-    terminated.push(0);
-    let name = settings.name.replace('\0', "") + "\0";
-    // SAFETY: source and name outlive the call, and both end in a NUL.
-    unsafe {
-        mlirContextSetAllowUnregisteredDialects(context.to_raw(), settings.allow_unregistered);
-        let raw = mlirOperationCreateParse(
-            context.to_raw(),
-            string(&terminated[..source.len()]),
-            string(&name.as_bytes()[..name.len() - 1]),
-        );
-        (!raw.ptr.is_null()).then(|| Operation::from_raw(raw))
-    }
+/// `loc("file":line:column): text` as every compiler writes it, `file:line:column: text`.
+fn plain(line: &str) -> String {
+    let file = line.split_once("loc(\"").and_then(|(before, rest)| {
+        let (file, rest) = rest.split_once("\":")?;
+        let (position, rest) = rest.split_once(')')?;
+        Some(format!("{before}{file}:{position}{rest}"))
+    });
+    file.unwrap_or_else(|| line.to_string())
 }

@@ -59,8 +59,8 @@ pub(super) fn kind(op: Op) -> String {
             _ => {
                 // `#vector.kind<mul>`, `#gpu<all_reduce_op mul>`.
                 let text = attribute.text();
-                let words = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
-                words.last().unwrap_or_default().to_string()
+                let word = text.split(|c: char| !c.is_alphanumeric()).rfind(|w| !w.is_empty());
+                word.unwrap_or_default().to_string()
             }
         },
     }

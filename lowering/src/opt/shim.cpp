@@ -10,8 +10,10 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Dialect/Vector/Transforms/LoweringPatterns.h"
 #include "mlir/Dialect/Vector/Transforms/VectorRewritePatterns.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/ExtensibleDialect.h"
 #include "mlir/IR/PatternMatch.h"
+#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -108,6 +110,14 @@ void pamcInsertDialect(MlirDialectRegistry registry, const char *name, const Pam
           spec.name, dialect, [&spec](Operation *op) { return verify(op, spec); },
           [](Operation *) { return success(); }));
   });
+}
+
+/// Parses text or bytecode as a module, which is made around operations without one; null on a
+/// failure, which is reported. The source ends in a NUL that its length does not count.
+MlirOperation pamcParseModule(MlirContext context, MlirStringRef source, MlirStringRef name) {
+  ParserConfig config(unwrap(context));
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(unwrap(source), config, unwrap(name));
+  return wrap(module ? module.release().getOperation() : nullptr);
 }
 
 /// 1 for a named structured operation, whose body its text does not show.

@@ -2,9 +2,9 @@
 
 use super::{
     PASSES, PassSpec, dialect,
-    ir::{Op, text},
+    ir::{Op, string_ref, text},
 };
-use mlir_sys::{MlirDialectRegistry, MlirOperation, MlirStringRef};
+use mlir_sys::{MlirContext, MlirDialectRegistry, MlirOperation, MlirStringRef};
 use std::{
     any::Any,
     ffi::{CString, c_char},
@@ -44,6 +44,11 @@ unsafe extern "C" {
         ops: *const RawDialectOp,
         count: usize,
     );
+    fn pamcParseModule(
+        context: MlirContext,
+        source: MlirStringRef,
+        name: MlirStringRef,
+    ) -> MlirOperation;
     fn pamcIsNamedStructured(op: MlirOperation) -> i32;
     fn pamcGeneralize(op: MlirOperation) -> bool;
     fn pamcDecompose(op: MlirOperation) -> bool;
@@ -137,6 +142,23 @@ pub(super) fn insert_dialect(
 ) {
     // SAFETY: the table and the name live for ever.
     unsafe { pamcInsertDialect(registry, name, ops.as_ptr(), ops.len()) }
+}
+
+/// Parses text or bytecode as a module, which is made around operations without one; `None` on a
+/// failure, which is reported to the context.
+pub(super) fn parse_module(
+    context: MlirContext,
+    source: &[u8],
+    name: &str,
+) -> Option<MlirOperation> {
+    // MLIR reads one byte past the end of text, which has to be 0.
+    let mut terminated = Vec::with_capacity(source.len() + 1);
+    terminated.extend_from_slice(source);
+    terminated.push(0);
+    let source = MlirStringRef { data: terminated.as_ptr().cast(), length: source.len() };
+    // SAFETY: source and name outlive the call.
+    let operation = unsafe { pamcParseModule(context, source, string_ref(name)) };
+    (!operation.ptr.is_null()).then_some(operation)
 }
 
 // SAFETY of the calls below: the operation is alive and its context is not otherwise in use here.
