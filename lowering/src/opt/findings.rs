@@ -1,7 +1,7 @@
 //! Which operations multiply: on floats, and on integers that are data.
 
 use super::{
-    ir::{Op, Val},
+    ir::{Op, Val, operations},
     meaning, term,
 };
 use std::{borrow::Cow, collections::HashSet};
@@ -93,12 +93,24 @@ pub(super) fn hides_vector_product(op: Op) -> bool {
     }
 }
 
-/// The function a call names.
+/// The function a call names, if it is declared elsewhere: one with a body is seen itself.
 pub(super) fn callee(op: Op) -> Option<String> {
-    match op.name() {
-        "func.call" | "llvm.call" => op.attribute("callee")?.symbol(),
-        _ => None,
+    let name = match op.name() {
+        "func.call" | "llvm.call" => op.attribute("callee")?.symbol()?,
+        _ => return None,
+    };
+    let mut scope = op.parent();
+    while let Some(outer) = scope {
+        let children = outer.blocks().into_iter().flat_map(operations);
+        let mut functions = children.filter(|f| matches!(f.name(), "func.func" | "llvm.func"));
+        let named =
+            |f: &Op| f.attribute("sym_name").and_then(|n| n.string()).as_ref() == Some(&name);
+        if let Some(function) = functions.find(named) {
+            return function.blocks().is_empty().then_some(name);
+        }
+        scope = outer.parent();
     }
+    Some(name)
 }
 
 /// Dialects whose operations are known: what is not listed below does not multiply.

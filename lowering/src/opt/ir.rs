@@ -344,6 +344,12 @@ impl Attribute {
             (0..mlirArrayAttrGetNumElements(self.0)).map(element).collect()
         }
     }
+    /// The text of a string.
+    pub fn string(self) -> Option<String> {
+        unsafe {
+            mlirAttributeIsAString(self.0).then(|| text(mlirStringAttrGetValue(self.0)).to_owned())
+        }
+    }
     /// The name in a symbol reference.
     pub fn symbol(self) -> Option<String> {
         unsafe {

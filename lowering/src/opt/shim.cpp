@@ -5,6 +5,7 @@
 #include "mlir-c/IR.h"
 #include "mlir/CAPI/IR.h"
 #include "mlir/CAPI/Support.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -93,6 +94,25 @@ LogicalResult verify(Operation *op, const PamcDialectOp &spec) {
       return op->emitOpError() << "needs the attribute '" << spec.attributes[i] << "'";
   return success();
 }
+
+/// A masked reduction by products as one over factors that are 1 where the mask is off; the
+/// operation itself if it is none.
+Operation *unmask(Operation *op) {
+  auto reduction = dyn_cast<vector::ReductionOp>(op);
+  if (!reduction || reduction.getKind() != vector::CombiningKind::MUL || !reduction.isMasked())
+    return op;
+  auto mask = cast<vector::MaskOp>(reduction.getMaskingOp().getOperation());
+  IRRewriter rewriter(op->getContext());
+  rewriter.setInsertionPoint(mask);
+  Value vector = reduction.getVector();
+  auto one = rewriter.getOneAttr(vector.getType());
+  Value ones = arith::ConstantOp::create(rewriter, op->getLoc(), one);
+  Value kept = arith::SelectOp::create(rewriter, op->getLoc(), mask.getMask(), vector, ones);
+  auto whole = vector::ReductionOp::create(rewriter, op->getLoc(), reduction.getKind(), kept,
+                                           reduction.getAcc());
+  rewriter.replaceOp(mask, whole.getResult());
+  return whole;
+}
 } // namespace
 
 extern "C" {
@@ -158,7 +178,7 @@ void pamcExpandVectors(const MlirOperation *operations, size_t count) {
     return;
   SmallVector<Operation *> ops;
   for (size_t i = 0; i < count; ++i)
-    ops.push_back(unwrap(operations[i]));
+    ops.push_back(unmask(unwrap(operations[i])));
   MLIRContext *context = ops.front()->getContext();
   RewritePatternSet patterns(context);
   vector::populateVectorContractLoweringPatterns(

@@ -179,3 +179,18 @@ fn no_leave_to_reassociate_is_left() {
     let lowered = success(opt("pamc-lower", text));
     assert!(!lowered.contains("fastmath<"), "{lowered}");
 }
+
+#[test]
+fn masked_products_and_functions_with_bodies() {
+    let text = "func.func private @expf(%x: f32) -> f32 {
+        %y = arith.addf %x, %x : f32
+        return %y : f32
+    }
+    func.func @f(%v: vector<8xf32>, %m: vector<8xi1>, %x: f32) -> (f32, f32) {
+        %0 = vector.mask %m { vector.reduction <mul>, %v, %x : vector<8xf32> into f32 } : vector<8xi1> -> f32
+        %1 = func.call @expf(%x) : (f32) -> f32
+        return %0, %1 : f32, f32
+    }";
+    let lowered = success(opt("pamc-lower,pamc-verify", text));
+    assert!(lowered.contains("call @expf") && lowered.contains("dense<1.000000e+00>"), "{lowered}");
+}
