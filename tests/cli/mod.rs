@@ -2,8 +2,8 @@
 
 mod emit;
 mod errors;
-mod profile;
 mod opt;
+mod profile;
 mod training;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use pamc_passes::{
     build::Cx,
     ir::{DType, NodeId},
-    ops::lookup,
+    ops::{Kind, lookup},
     reference::Terms,
 };
 
@@ -222,8 +222,13 @@ fn present(meaning: Meaning) -> Meaning {
     }
 }
 
+/// A row of the function's own name comes first.
 fn function(name: &str) -> Option<Meaning> {
-    FUNCTIONS.iter().find(|(known, _)| *known == name).map(|&(_, meaning)| present(meaning))
+    let &(name, meaning) = FUNCTIONS.iter().find(|(known, _)| *known == name)?;
+    Some(match lookup(name) {
+        Some(op) if op.kind == Kind::Real => Row(op.name),
+        _ => present(meaning),
+    })
 }
 
 /// The meaning of an operation on floats by its name, `None` for one that does not multiply.

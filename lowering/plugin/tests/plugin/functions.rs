@@ -6,6 +6,7 @@ use pamc_passes::{
     build::Cx,
     interpret,
     ir::{DType, Graph, InputKind, Origin, Tensor, TensorType},
+    ops::{Kind, lookup},
     pass::{expand, lower},
     program::{MulFree, Program},
     reference as pam,
@@ -32,6 +33,14 @@ pub fn row(name: &str, x: &[f32]) -> f32 {
 
 type Reference = fn(f32) -> f32;
 
+/// The row of that name where the table has one, else the composition.
+fn row_or(name: &str, x: f32, composed: Reference) -> f32 {
+    match lookup(name) {
+        Some(op) if op.kind == Kind::Real => row(name, &[x]),
+        _ => composed(x),
+    }
+}
+
 fn halved_sum(x: f32, combine: fn(f32, f32) -> f32) -> f32 {
     pam::scale2(combine(row("exp", &[x]), row("exp", &[-x])), -1)
 }
@@ -43,13 +52,15 @@ const FUNCTIONS: &[(&str, Reference)] = &[
     ("arith.divf %c, %x : $", |x| pam::div(3.0, x)),
     ("math.exp %x : $", |x| row("exp", &[x])),
     ("math.exp2 %x : $", pam::exp2),
-    ("math.expm1 %x : $", |x| pam::add(row("exp", &[x]), -1.0)),
+    ("math.expm1 %x : $", |x| row_or("expm1", x, |x| pam::add(row("exp", &[x]), -1.0))),
     ("math.log %x : $", |x| row("log", &[x])),
     ("math.log2 %x : $", pam::log2),
-    ("math.log1p %x : $", |x| row("log", &[pam::add(1.0, x)])),
+    ("math.log1p %x : $", |x| row_or("log1p", x, |x| row("log", &[pam::add(1.0, x)]))),
     ("math.log10 %x : $", |x| {
-        let terms = [(false, -2), (false, -4), (true, -7), (true, -8), (false, -12)];
-        pam::shift_sum(pam::log2(x), &terms)
+        row_or("log10", x, |x| {
+            let terms = [(false, -2), (false, -4), (true, -7), (true, -8), (false, -12)];
+            pam::shift_sum(pam::log2(x), &terms)
+        })
     }),
     ("math.sqrt %x : $", pam::sqrt),
     ("math.rsqrt %x : $", |x| pam::div(1.0, pam::sqrt(x))),
@@ -58,14 +69,16 @@ const FUNCTIONS: &[(&str, Reference)] = &[
     ("math.tanh %x : $", |x| row("tanh", &[x])),
     ("math.sin %x : $", |x| row("sin", &[x])),
     ("math.cos %x : $", |x| row("cos", &[x])),
-    ("math.tan %x : $", |x| pam::div(row("sin", &[x]), row("cos", &[x]))),
-    ("math.sinh %x : $", |x| halved_sum(x, pam::sub)),
-    ("math.cosh %x : $", |x| halved_sum(x, pam::add)),
+    ("math.tan %x : $", |x| row_or("tan", x, |x| pam::div(row("sin", &[x]), row("cos", &[x])))),
+    ("math.sinh %x : $", |x| row_or("sinh", x, |x| halved_sum(x, pam::sub))),
+    ("math.cosh %x : $", |x| row_or("cosh", x, |x| halved_sum(x, pam::add))),
     ("math.erf %x : $", |x| row("erf", &[x])),
-    ("math.erfc %x : $", |x| pam::sub(1.0, row("erf", &[x]))),
+    ("math.erfc %x : $", |x| row_or("erfc", x, |x| pam::sub(1.0, row("erf", &[x])))),
     ("math.atanh %x : $", |x| {
-        let ratio = pam::div(pam::add(1.0, x), pam::sub(1.0, x));
-        pam::scale2(row("log", &[ratio]), -1)
+        row_or("atanh", x, |x| {
+            let ratio = pam::div(pam::add(1.0, x), pam::sub(1.0, x));
+            pam::scale2(row("log", &[ratio]), -1)
+        })
     }),
 ];
 
