@@ -2,7 +2,7 @@
 TORCH := 2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test conformance lint demo bench bench-peers
+.PHONY: help setup build test conformance lint demo bench bench-peers fuzz onnxruntime
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,3 +37,12 @@ bench-peers: setup ## The same with PyTorch, from PyPI, in turns with it
 	test -x target/peers/bin/python || python3 -m venv target/peers
 	target/peers/bin/pip install --quiet torch==$(TORCH) numpy
 	cargo bench --bench bench -- --peer target/peers/bin/python
+
+N ?= 1000000
+fuzz: setup ## Read N=1000000 mutated files; FILES= are more seeds
+	cargo test --release --test fuzz -- $(N) $(FILES)
+
+onnxruntime: build ## Execute what --emit onnx writes in ONNX Runtime (from PyPI) and compare the bits
+	@.ci/python.sh target/python-onnxruntime onnxruntime==1.31.1 numpy \
+		|| { echo "skipped: ONNX Runtime cannot be installed"; exit 0; }; \
+	target/python-onnxruntime/bin/python tests/onnxruntime.py target/release/pamc

@@ -6,6 +6,7 @@ use pamc_lowering::codegen::Target;
 use pamc_lowering::emit::{EmitOptions, Emitted, TrainPrograms, module_for_train};
 use pamc_passes::arith::Arith;
 use pamc_passes::egraph::Report;
+use pamc_passes::grad;
 use pamc_passes::ir::{Graph, Tensor};
 use pamc_passes::manager::{Carries, Manager, Pass, PassFailure, Timing};
 use pamc_passes::pass;
@@ -112,7 +113,7 @@ impl Unit<'_> {
 }
 
 /// The passes, in order.
-fn passes<'a>() -> [Pass<Unit<'a>>; 5] {
+fn passes<'a>() -> [Pass<Unit<'a>>; 6] {
     [
         Pass {
             name: "real-identities",
@@ -127,6 +128,16 @@ fn passes<'a>() -> [Pass<Unit<'a>>; 5] {
             run: |u| {
                 let arith = u.settings.arith;
                 u.each(|g| Ok(pass::lower(g, arith)?))
+            },
+        },
+        Pass {
+            name: "gradients",
+            why: "derivatives that the graph itself asks for, likewise of what runs",
+            optional: false,
+            run: |u| {
+                let arith = u.settings.arith;
+                let spec = u.settings.train.as_ref().map(|t| t.grad.clone()).unwrap_or_default();
+                u.each(|g| Ok(grad::resolve(g, arith, &spec)?))
             },
         },
         Pass {

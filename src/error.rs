@@ -43,6 +43,9 @@ pub enum Error {
     /// An ONNX file that cannot be imported.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
+    /// A program that cannot be written as ONNX.
+    #[error(transparent)]
+    Export(#[from] crate::onnx::ExportError),
     /// A built-in model that there is not, or not so.
     #[error(transparent)]
     Model(#[from] crate::models::ModelError),

@@ -116,6 +116,26 @@ impl Source {
         }
     }
 
+    /// The ONNX file of the model at inference, which trained weights can be written into.
+    ///
+    /// # Errors
+    /// If the model does not come from one.
+    pub fn inference_file(&self) -> Result<PathBuf, Error> {
+        match self {
+            Source::Onnx(model) => Ok(model.file().to_owned()),
+            Source::TrainingSet(set) => set.forward_file().ok_or_else(|| {
+                Error::usage(
+                    "the folder holds no forward.onnx to write the weights into; put it there, or \
+                     save them as .safetensors",
+                )
+            }),
+            _ => Err(Error::usage(
+                "only a model that comes from an ONNX file can be saved as one; save the weights \
+                 as .safetensors",
+            )),
+        }
+    }
+
     /// The data inputs with their open extents; none for built-in models, which know their sizes.
     fn open_inputs(&self) -> Result<Vec<OpenInput>, Error> {
         match self {
@@ -287,7 +307,8 @@ fn opened(inputs: Vec<(String, Vec<Extent>)>) -> Vec<OpenInput> {
 }
 
 fn imported(import: onnx::Imported) -> Model {
-    let initial = import.parameters.into_iter().map(|p| (p.name, p.tensor)).collect();
+    let stored = import.parameters.into_iter().chain(import.states);
+    let initial = stored.map(|p| (p.name, p.tensor)).collect();
     let notes = import.converted.iter().map(ToString::to_string).collect();
     Model { graph: import.graph, initial, loss: None, notes }
 }

@@ -24,6 +24,7 @@ use crate::runtime::data::Dataset;
 use crate::runtime::device::{self, Device};
 use crate::runtime::devices::DeviceName;
 use crate::runtime::evaluation::Evaluation;
+use crate::runtime::files::write_safetensors;
 use crate::runtime::order::Order;
 use crate::runtime::sampling::{Sampling, Writer};
 use crate::runtime::training::{MetricsLog, Outcome, Training};
@@ -184,6 +185,7 @@ impl<'a> Demo<'a> {
         let arrays = device::arrays(&program, &self.train)?;
         let weights = self.file(name, "safetensors");
         let metrics = self.file(name, "jsonl");
+        let to = weights.clone();
         let outcome = Training {
             trainer: device::compiled_trainer(machine, state, arrays)?,
             order: Order::new(self.train.samples(), BATCH, Some(self.args.seed)),
@@ -192,7 +194,7 @@ impl<'a> Demo<'a> {
             metrics: program.metrics,
             evaluation: Some((evaluation, 0)),
             log: Some(MetricsLog::create(&metrics)?),
-            save: Some((weights.clone(), 0)),
+            save: Some((Box::new(move |state| write_safetensors(&to, state)), 0)),
             progress: !self.args.json,
         }
         .run()?;

@@ -1,5 +1,6 @@
 //! `pamc MODEL --emit KIND`: from a model to a file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -9,6 +10,7 @@ use pamc_lowering::emit::{EmitOptions, Emitted, module_for_run};
 use pamc_lowering::gpu::plan::Format;
 use pamc_lowering::gpu::{GpuProgram, GpuTarget, compile_run, compile_train};
 use pamc_passes::egraph::Report;
+use pamc_passes::ir::Dims;
 use pamc_passes::manager::Timing;
 use pamc_passes::program::Program;
 
@@ -18,6 +20,7 @@ use super::train::TrainArgs;
 use crate::compile::{Settings, TrainProgram, compile, compile_training};
 use crate::dsl::Mode;
 use crate::error::Error;
+use crate::onnx::export;
 use crate::source::Source;
 
 /// What to emit.
@@ -27,6 +30,9 @@ pub enum EmitKind {
     Graph,
     /// The graph of primitives after all passes, as text
     Pam,
+    /// The same graph as an ONNX model of integer operators, which any ONNX runtime (operator set 26)
+    /// executes to the same bits; a training step takes and returns its parameters and state
+    Onnx,
     /// The MLIR module
     Mlir,
     /// Optimized LLVM IR
@@ -159,8 +165,14 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         let model = source.build(&dims, Mode::Infer, args.model.seed)?;
         return put(args.output.as_deref(), model.graph.to_string().as_bytes());
     }
+    if args.emit == EmitKind::Onnx && !args.train {
+        return write_forward_onnx(args, &source, &dims);
+    }
     let ready = ready(args, &source, &dims)?;
     let Some(ready) = ready else { return Ok(()) };
+    if args.emit == EmitKind::Onnx {
+        return write_step_onnx(args, &ready);
+    }
     if args.emit == EmitKind::Pam {
         return put(args.output.as_deref(), ready.text().as_bytes());
     }
@@ -213,11 +225,7 @@ pub fn generate(
 }
 
 /// Compile, unless only the real training graph was asked for, which is written at once.
-fn ready(
-    args: &EmitArgs,
-    source: &Source,
-    dims: &pamc_passes::ir::Dims,
-) -> Result<Option<Ready>, Error> {
+fn ready(args: &EmitArgs, source: &Source, dims: &Dims) -> Result<Option<Ready>, Error> {
     let mut settings =
         Settings { arith: args.arith.arith(), train: None, manager: args.compiler.manager()? };
     if !args.train {
@@ -248,6 +256,33 @@ fn path(args: &EmitArgs, ending: &str) -> PathBuf {
         let name: String = stem.trim_start_matches('@').chars().map(legal).collect();
         PathBuf::from(format!("{name}{ending}"))
     })
+}
+
+/// The model with its weights.
+fn write_forward_onnx(args: &EmitArgs, source: &Source, dims: &Dims) -> Result<(), Error> {
+    let mut model = source.build(dims, Mode::Infer, args.model.seed)?;
+    model.notes.iter().for_each(|n| eprintln!("note: {n}"));
+    if let Some(weights) = &args.model.weights {
+        super::run::load_weights(&mut model.initial, weights)?;
+    }
+    let settings =
+        Settings { arith: args.arith.arith(), train: None, manager: args.compiler.manager()? };
+    let compiled = compile(model.graph, &settings)?;
+    report(&args.compiler, &compiled.timings, &compiled.reports);
+    let bytes = export(&compiled.program, &model.initial, env!("CARGO_PKG_VERSION"))?;
+    put(Some(&path(args, ".pam.onnx")), &bytes)
+}
+
+/// A training step without values of its own.
+fn write_step_onnx(args: &EmitArgs, ready: &Ready) -> Result<(), Error> {
+    let Ready::Train(training) = ready else { return Ok(()) };
+    if training.micro.is_some() {
+        return Err(Error::usage(
+            "a step over several micro-batches is two graphs; leave out --accumulate",
+        ));
+    }
+    let bytes = export(&training.step, &BTreeMap::new(), env!("CARGO_PKG_VERSION"))?;
+    put(Some(&path(args, ".pam.onnx")), &bytes)
 }
 
 fn write_object(args: &EmitArgs, emitted: &Emitted, object: &Object) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! `pamc train`: a model on a data set.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pamc_passes::grad::GradSpec;
@@ -12,11 +13,13 @@ use super::args::{ArithArgs, CompilerArgs, DeviceArgs, ModelArgs};
 use crate::compile::{Settings, compile, compile_training};
 use crate::dsl::{Loss, LossKind};
 use crate::error::Error;
+use crate::onnx;
 use crate::runtime::data::Dataset;
 use crate::runtime::device;
 use crate::runtime::evaluation::Evaluation;
+use crate::runtime::files::{write_safetensors, write_whole};
 use crate::runtime::order::Order;
-use crate::runtime::training::{MetricsLog, Training, describe};
+use crate::runtime::training::{MetricsLog, Save, Training, describe};
 use crate::source::{Gradients, Source, TrainingModel};
 
 /// The losses on the command line.
@@ -141,6 +144,7 @@ impl TrainArgs {
 #[command(after_help = "Examples:
   pamc train @mlp --data train.npz --eval test.npz --epochs 3 --save w.safetensors
   pamc train @gpt:small --data text.txt --steps 1000 --batch-size 16 --lr 1e-3 --schedule cosine
+  pamc train model.onnx --loss cross_entropy --data train.npz --save trained.onnx
   pamc train lm_tiny/ --data train.npz --batch-size 32 --lr 3e-3 --no-shuffle --arith float")]
 pub struct TrainCommand {
     #[command(flatten)]
@@ -169,7 +173,8 @@ pub struct TrainCommand {
     /// Metrics, a JSON object a line
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
-    /// Weights and optimizer state at the end (safetensors); the weights alone serve `pamc run`
+    /// Weights and optimizer state at the end (safetensors); the weights alone serve `pamc run`. With
+    /// the ending .onnx: the inference graph the model came from, with the trained weights
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// Save also every so many steps
@@ -228,6 +233,9 @@ pub fn run(args: &TrainCommand) -> Result<(), Error> {
         None => None,
     };
     check_ids(&model, &data)?;
+    let names = model.initial.keys().cloned().collect();
+    let save = args.save.as_deref().map(|path| saver(&source, names, path)).transpose()?;
+    let save = save.map(|save| (save, args.save_every));
     let compiled = compile_training(model.graph, &settings)?;
     super::emit::report(&args.compiler, &compiled.timings, &compiled.reports);
     let metrics = compiled.program.metrics.clone();
@@ -242,11 +250,30 @@ pub fn run(args: &TrainCommand) -> Result<(), Error> {
         metrics,
         evaluation,
         log: args.metrics.as_deref().map(MetricsLog::create).transpose()?,
-        save: args.save.clone().map(|path| (path, args.save_every)),
+        save,
         progress: !args.json,
     }
     .run()?;
     tell(args, &outcome)
+}
+
+/// What writes the state to `path`, in the format its ending asks for; `names` are the tensors of
+/// the model itself.
+fn saver(source: &Source, names: BTreeSet<String>, path: &Path) -> Result<Save, Error> {
+    let path = path.to_owned();
+    if path.extension().is_none_or(|e| e != "onnx") {
+        return Ok(Box::new(move |state| write_safetensors(&path, state)));
+    }
+    let model = source.inference_file()?;
+    Ok(Box::new(move |state| {
+        let own = state.iter().filter(|(name, _)| names.contains(*name));
+        let weights = own.map(|(n, t)| (n.clone(), t.clone())).collect();
+        let saved = onnx::with_weights(&model, &weights, &path)?;
+        if let Some((name, data)) = &saved.data {
+            write_whole(&path.with_file_name(name), data)?;
+        }
+        write_whole(&path, &saved.model)
+    }))
 }
 
 /// Ids that a table of the model looks up must be in it.

@@ -7,7 +7,7 @@ use super::proto::{AttributeProto, FunctionProto, ModelProto, NodeProto};
 /// Functions may call functions this deep.
 const MAX_DEPTH: usize = 32;
 /// Nodes a graph may have after replacement: functions that call functions grow exponentially.
-const MAX_NODES: usize = 1 << 20;
+const MAX_NODES: usize = 1 << 17;
 
 /// Replaces every call of one of the model's functions, and calls within them.
 ///
@@ -33,6 +33,18 @@ pub(super) fn inline_functions(
 }
 
 type Table<'f> = HashMap<(&'f str, &'f str, &'f str), &'f FunctionProto>;
+
+/// A node `Gradient` names the value it differentiates in an attribute: puts it after its operands,
+/// so that it counts as what it is, something the node needs.
+pub(super) fn name_differentiated(nodes: &mut [NodeProto]) {
+    let gradient =
+        |n: &&mut NodeProto| n.op_type == "Gradient" && n.domain == "ai.onnx.preview.training";
+    for node in nodes.iter_mut().filter(gradient) {
+        let y = node.attribute.iter().find(|a| a.name == "y");
+        let y = y.map(|a| String::from_utf8_lossy(&a.s).into_owned());
+        node.input.push(y.unwrap_or_default());
+    }
+}
 
 fn canonical(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }
@@ -80,11 +92,7 @@ fn expand(
     if node.input.len() > function.input.len() || node.output.len() > function.output.len() {
         return Err(format!("its function `{}` is called with too many operands", function.name));
     }
-    let first = node.output.iter().find(|o| !o.is_empty());
-    let call = match (node.name.as_str(), first) {
-        ("", Some(first)) => first.clone(),
-        (name, _) => name.to_owned(),
-    };
+    let call = named(&node).to_owned();
     let given =
         function.input.iter().zip(&node.input).chain(function.output.iter().zip(&node.output));
     let mut names: HashMap<&str, String> =
@@ -104,7 +112,7 @@ fn expand(
         let body = NodeProto {
             input: inner.input.iter().map(rename).collect(),
             output: inner.output.iter().map(rename).collect(),
-            name: format!("{call}/{}", inner.name),
+            name: format!("{call}/{}", named(inner)),
             attribute: inner
                 .attribute
                 .iter()
@@ -116,6 +124,15 @@ fn expand(
         expand(body, functions, depth + 1, out)?;
     }
     Ok(())
+}
+
+/// The name of a node; without one, that of its first output, which nothing else has.
+fn named(node: &NodeProto) -> &str {
+    let first = node.output.iter().find(|o| !o.is_empty());
+    match (node.name.as_str(), first) {
+        ("", Some(first)) => first,
+        (name, _) => name,
+    }
 }
 
 /// An attribute that refers to one of the function's takes the call's value, else the function's

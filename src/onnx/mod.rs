@@ -7,21 +7,26 @@
 
 mod checkpoint;
 mod error;
+mod export;
 mod import;
 mod inline;
 mod model;
 mod optimizer;
 mod proto;
+mod save;
 mod tensor;
 mod training;
+mod wire;
 
 pub use checkpoint::{Checkpoint, NamedTensor, OptimizerGroup, ParameterState, Property};
 pub use error::{NodeRef, OnnxError, TensorError, UnboundDim, Unsupported};
+pub use export::{ExportError, export};
 pub use import::{
     ImportOptions, Imported, OpSupport, Parameters, Regions, SeededDropout, supported_ops,
 };
 pub use model::Model;
 pub use optimizer::{OptimizerSpec, UpdateRule};
+pub use save::{Saved, with_weights};
 pub use tensor::{Converted, read_tensor};
 pub use training::{OnnxTrainingSet, TrainingGraphs};
 

@@ -184,6 +184,18 @@ pub(crate) struct TensorProto {
     pub data_location: i32,
 }
 
+impl TensorProto {
+    /// Name, shape and type alone.
+    pub fn without_data(self) -> Self {
+        TensorProto {
+            name: self.name,
+            dims: self.dims,
+            data_type: self.data_type,
+            ..TensorProto::default()
+        }
+    }
+}
+
 /// Part of a tensor split over several messages (never written by current exporters).
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Segment {

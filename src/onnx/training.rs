@@ -106,6 +106,11 @@ impl OnnxTrainingSet {
         &self.dir
     }
 
+    /// The model at inference, if the folder holds it.
+    pub fn forward_file(&self) -> Option<PathBuf> {
+        self.forward.as_ref().map(|m| m.file().to_owned())
+    }
+
     /// Trained parameters with their initial values.
     pub fn parameters(&self) -> &[NamedTensor] {
         &self.checkpoint.trainable

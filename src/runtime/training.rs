@@ -15,13 +15,15 @@ use serde_json::{Map, Value, json};
 
 use super::device::Trainer;
 use super::evaluation::Evaluation;
-use super::files::write_safetensors;
 use super::metrics::Scores;
 use super::order::Order;
 use crate::error::Error;
 
 /// How long the compiled loop runs before the host looks at it again.
 const TURN: Duration = Duration::from_millis(400);
+
+/// Writes parameters and states, given by name.
+pub type Save = Box<dyn Fn(&BTreeMap<String, Tensor>) -> Result<(), Error>>;
 
 /// A training run.
 pub struct Training {
@@ -39,8 +41,8 @@ pub struct Training {
     pub evaluation: Option<(Evaluation, usize)>,
     /// Where metrics go, one JSON object a line.
     pub log: Option<MetricsLog>,
-    /// Where weights go at the end, and after how many steps (0: only at the end).
-    pub save: Option<(PathBuf, usize)>,
+    /// What writes weights at the end, and after how many steps (0: only at the end).
+    pub save: Option<(Save, usize)>,
     /// Show a progress bar.
     pub progress: bool,
 }
@@ -163,8 +165,8 @@ impl Training {
         if let Some(log) = &mut self.log {
             log.flush()?;
         }
-        if let Some((path, _)) = &self.save {
-            write_safetensors(path, &state)?;
+        if let Some((save, _)) = &self.save {
+            save(&state)?;
         }
         let interrupted = done < self.steps;
         Ok(Outcome { steps: done, loss, scores, seconds, interrupted, state })
@@ -190,11 +192,11 @@ impl Training {
             scores = Some(s);
             self.record_scores(done, scores.as_ref())?;
         }
-        if let Some((path, every)) = &self.save
+        if let Some((save, every)) = &self.save
             && *every > 0
             && done.is_multiple_of(*every)
         {
-            write_safetensors(path, &self.trainer.state()?)?;
+            save(&self.trainer.state()?)?;
         }
         Ok(scores)
     }

@@ -4,10 +4,12 @@
 //! computed, by the slope of its segments or by the real derivative in PAM arithmetic, as
 //! [`GradSpec`] says.
 
+mod resolve;
 mod spec;
 
 use thiserror::Error;
 
+pub use resolve::resolve;
 pub use spec::{GradSpec, Slope, SpecError};
 
 use crate::arith::Arith;
@@ -27,6 +29,9 @@ pub enum GradError {
     /// Operations without a derivative between parameters and loss, all of them.
     #[error("no derivative is defined for {}", .0.join("; "))]
     Missing(Vec<String>),
+    /// A derivative is wanted for something other than a graph input.
+    #[error("the gradient at {0} is with respect to something that is no input of the graph")]
+    NotInput(String),
     /// The specification does not fit the graph.
     #[error(transparent)]
     Spec(#[from] SpecError),

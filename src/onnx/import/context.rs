@@ -164,17 +164,16 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let (initializers, converted) = self.model.initializers()?;
         let rounded = inputs.iter().zip(&types).filter_map(|(input, (_, elem))| {
             let from = tensor::rounded(*elem)?;
             Some(Converted { tensor: input.name.clone(), from })
         });
-        self.out.converted = rounded.chain(converted).collect();
+        self.out.converted = rounded.chain(self.model.converted().iter().cloned()).collect();
         let dense = graph.initializer.iter();
         let names = dense.chain(graph.sparse_initializer.iter().filter_map(|t| t.values.as_ref()));
         let names: HashMap<&str, (&'a str, DataType)> =
             names.map(|t| (t.name.as_str(), (t.name.as_str(), site::elem(t.data_type)))).collect();
-        for stored in initializers {
+        for stored in self.model.initializers().iter().cloned() {
             let Some(&(key, elem)) = names.get(stored.name.as_str()) else { continue };
             let ty = stored.tensor.ty();
             match self.kind(key, Some(&ty)) {

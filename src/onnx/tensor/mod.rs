@@ -24,8 +24,8 @@ use prost::Message;
 use super::error::{OnnxError, TensorError};
 use super::proto::{DataType, SparseTensorProto, TensorProto};
 
-/// Most elements a sparse tensor may have once written out: 1 GiB of f32.
-const MAX_DENSE: usize = 1 << 28;
+/// Most elements a sparse tensor may have once written out: 256 MiB of f32.
+const MAX_DENSE: usize = 1 << 26;
 
 /// Decoded elements in row-major order, not yet shaped.
 enum TensorData {
@@ -100,6 +100,11 @@ pub(crate) fn decode(t: &TensorProto, dir: Option<&Path>) -> Result<Decoded, Ten
         decode::from_fields(dtype, count, t)?
     };
     Ok(Decoded { tensor: data.shaped(&shape)?, converted_from: rounded(dtype) })
+}
+
+/// The bytes of a tensor in another file.
+pub(crate) fn external_bytes(t: &TensorProto, dir: Option<&Path>) -> Result<Vec<u8>, TensorError> {
+    external::read(&t.external_data, raw_len(&t.dims, t.data_type)?, dir)
 }
 
 /// Decodes raw little-endian bytes, as ONNX Runtime's checkpoints hold them.

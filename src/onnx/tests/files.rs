@@ -20,7 +20,7 @@ fn checkpoint_equals_forward_initializers() {
     for set in SETS {
         let checkpoint = Checkpoint::load(&fixture(set, "checkpoint")).unwrap();
         let forward = Model::load(&fixture(set, "forward.onnx")).unwrap();
-        let (initializers, converted) = forward.initializers().unwrap();
+        let (initializers, converted) = (forward.initializers(), forward.converted());
         assert!(converted.is_empty());
         assert!(!checkpoint.trainable.is_empty());
         assert_eq!(checkpoint.parameters().count(), initializers.len(), "{set}");
@@ -115,7 +115,7 @@ proptest! {
         let keep = bytes.len() * keep / 3;
         let bytes = mutate(bytes[..keep].to_vec(), &changes);
         if let Ok(model) = Model::decode(bytes.into(), Path::new("m")) {
-            let _ = model.initializers();
+            assert!(model.initializers().len() < 100);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The fixtures in `models/onnx`: whole, damaged, and computed with.
 
 mod control;
+mod export;
 mod files;
 mod import;
 mod training;

@@ -55,6 +55,20 @@ pub static ROWS: &[Op] = &[
         vjp::exp,
         "paexp: pam.exp2(x · log₂e); `shifts` applies the constant as signed powers of two, else by ⊙.",
     ),
+    Op {
+        name: "gradient",
+        args: &["y", "x"],
+        doc: "Derivative of the f32 scalar y with respect to the graph input x, by the rules that \
+              `--grad` chooses; resolved after lowering.",
+        kind: Kind::Composite,
+        shape: |types, _| match types[0].len() {
+            1 => Ok(types[1].clone()),
+            _ => Err(format!("y is {}, not a scalar", types[0])),
+        },
+        grad: Grad::Missing,
+        cost: 16,
+        ..Op::BLANK
+    },
     composite(
         "pam.log",
         log,

@@ -10,6 +10,7 @@ mod index;
 mod layout;
 mod loss;
 mod norm;
+mod preview;
 mod quantize;
 mod random;
 mod reduce;

@@ -4,8 +4,8 @@ use super::super::site::Site;
 use super::super::value::{Fault, Made, Value};
 use super::{
     contract as c, conv, einsum, elementwise as e, grad as g, grid, index as i, layout as l, loss,
-    norm, quantize as q, random as rand, reduce as r, resize, rnn, sample, sequence as seq,
-    shape as s, signal as sig, trig as t,
+    norm, preview, quantize as q, random as rand, reduce as r, resize, rnn, sample,
+    sequence as seq, shape as s, signal as sig, trig as t,
 };
 
 /// The last opset of ONNX's own domain whose definitions were read.
@@ -263,6 +263,14 @@ static MICROSOFT: &[Row] = &[
     row("TanhGrad", 1, g::tanh),
 ];
 
+/// Training operators of ONNX itself.
+static PREVIEW: &[Row] = &[
+    row("Adagrad", 1, preview::adagrad),
+    row("Adam", 1, preview::adam),
+    row("Gradient", 1, preview::gradient),
+    row("Momentum", 1, preview::momentum),
+];
+
 /// Operators that hold graphs, with the first opset that is understood; the walk over the graph
 /// translates them.
 static CONTROL: &[(&str, i64)] = &[("If", 1), ("Loop", 1), ("Scan", 8), ("SequenceMap", 17)];
@@ -292,6 +300,7 @@ fn domain(name: &str) -> Option<&'static [Row]> {
     match name {
         "" | "ai.onnx" => Some(ONNX),
         "ai.onnx.ml" => Some(ML),
+        "ai.onnx.preview.training" => Some(PREVIEW),
         "com.microsoft" => Some(MICROSOFT),
         _ => None,
     }
@@ -355,9 +364,8 @@ pub fn supported_ops() -> impl Iterator<Item = OpSupport> {
     let mut own: Vec<OpSupport> = list("", ONNX, Some(LAST_OPSET)).collect();
     own.extend(CONTROL.iter().map(control));
     own.sort_by_key(|o| o.op);
-    own.into_iter().chain(list("ai.onnx.ml", ML, None)).chain(list(
-        "com.microsoft",
-        MICROSOFT,
-        None,
-    ))
+    own.into_iter()
+        .chain(list("ai.onnx.ml", ML, None))
+        .chain(list("ai.onnx.preview.training", PREVIEW, None))
+        .chain(list("com.microsoft", MICROSOFT, None))
 }

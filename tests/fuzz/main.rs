@@ -1,0 +1,146 @@
+//! Hostile files: mutated models, checkpoints, texts and archives must end in an error, never in a
+//! panic, a hang or a gigabyte of memory.
+//!
+//! `cargo test --test fuzz -- N [PATH …]` runs N executions from a fixed seed, `make fuzz` a million
+//! of them. Seeds are `tests/fuzz/corpus`, the fixtures of this repository and the files under each
+//! PATH. An input that fails is left in `target/fuzz`.
+
+mod memory;
+mod mutate;
+mod targets;
+
+use std::fs;
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, exit};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use mutate::Mutator;
+use targets::Target;
+
+#[global_allocator]
+static ALLOCATOR: memory::Counting = memory::Counting;
+
+/// Executions in `make test`.
+const FEW: u64 = 4_000;
+/// Longest that one input may take.
+const TOO_LONG: Duration = Duration::from_secs(10);
+/// Most memory that one input may take.
+const TOO_MUCH: usize = 1 << 30;
+/// Seeds in this repository.
+const SEEDS: [&str; 5] = [
+    "tests/fuzz/corpus",
+    "models/onnx/mlp_mse",
+    "models/onnx/patches",
+    "models/onnx/cnn_bn",
+    "tests/filetests",
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let mut numbers = args.iter().filter_map(|a| a.parse::<u64>().ok());
+    let executions = numbers.next().unwrap_or(FEW);
+    let seed = numbers.next().unwrap_or(0);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    SEEDS.iter().for_each(|dir| collect(&root.join(dir), &mut files));
+    args.iter()
+        .filter(|a| a.parse::<u64>().is_err())
+        .for_each(|p| collect(Path::new(p), &mut files));
+    files.sort();
+    let seeds: Vec<(Target, PathBuf, Vec<u8>)> = files
+        .into_iter()
+        .filter_map(|p| Some((Target::of(&p)?, p.clone(), fs::read(p).ok()?)))
+        .collect();
+    let found = run(executions, seed, &seeds);
+    println!(
+        "test result: {}. {executions} passed; {found} failed",
+        if found == 0 { "ok" } else { "FAILED" }
+    );
+    if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Files under a path, or itself.
+fn collect(path: &Path, out: &mut Vec<PathBuf>) {
+    match fs::read_dir(path) {
+        Ok(entries) => entries.flatten().for_each(|e| collect(&e.path(), out)),
+        Err(_) => out.push(path.to_owned()),
+    }
+}
+
+/// The input being executed, for the watchdog.
+#[derive(Default)]
+struct Current {
+    began: AtomicU64,
+    input: Mutex<(String, Vec<u8>)>,
+}
+
+fn run(executions: u64, seed: u64, seeds: &[(Target, PathBuf, Vec<u8>)]) -> usize {
+    let start = Instant::now();
+    let current = Arc::new(Current::default());
+    watch(start, current.clone());
+    panic::set_hook(Box::new(|_| {}));
+    let mut mutator = Mutator::new(seed);
+    let (mut found, mut slowest, mut largest) = (0, Duration::ZERO, 0);
+    for i in 0..executions {
+        let (target, path, bytes) = &seeds[mutator.below(seeds.len())];
+        let other = &seeds[mutator.below(seeds.len())].2;
+        let input = mutator.mutate(bytes, other, target.is_protobuf());
+        let name = format!("{i}-{}", path.file_name().unwrap_or_default().to_string_lossy());
+        if let Ok(mut place) = current.input.lock() {
+            *place = (name.clone(), input.clone());
+        }
+        current.began.store(start.elapsed().as_millis() as u64 + 1, Ordering::SeqCst);
+        let before = memory::begin();
+        let began = Instant::now();
+        let done = panic::catch_unwind(|| target.run(&input));
+        current.began.store(0, Ordering::SeqCst);
+        let used = memory::peak().saturating_sub(before);
+        (slowest, largest) = (slowest.max(began.elapsed()), largest.max(used));
+        if done.is_err() || used > TOO_MUCH {
+            found += 1;
+            let what = if done.is_err() { "panicked".into() } else { format!("took {used} bytes") };
+            println!("{what}: {}", leave(&name, &input));
+        }
+        if (i + 1) % 100_000 == 0 {
+            println!("{} executions in {:.0} s", i + 1, start.elapsed().as_secs_f64());
+        }
+    }
+    println!(
+        "{} seeds, {executions} executions in {:.1} s; slowest {:.3} s, largest {} MiB",
+        seeds.len(),
+        start.elapsed().as_secs_f64(),
+        slowest.as_secs_f64(),
+        largest >> 20
+    );
+    found
+}
+
+/// Ends the process if one input takes too long.
+fn watch(start: Instant, current: Arc<Current>) {
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(500));
+            let began = current.began.load(Ordering::SeqCst);
+            let now = start.elapsed().as_millis() as u64 + 1;
+            if began > 0 && now.saturating_sub(began) > TOO_LONG.as_millis() as u64 {
+                if let Ok(place) = current.input.lock() {
+                    println!("hangs: {}", leave(&place.0, &place.1));
+                }
+                exit(1);
+            }
+        }
+    });
+}
+
+/// Writes an input that fails; returns where it is.
+fn leave(name: &str, input: &[u8]) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fuzz");
+    let path = folder.join(name);
+    match fs::create_dir_all(&folder).and_then(|()| fs::write(&path, input)) {
+        Ok(()) => path.display().to_string(),
+        Err(e) => format!("{name} ({e})"),
+    }
+}
