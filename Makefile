@@ -2,10 +2,10 @@
 TORCH := 2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test conformance lint demo bench bench-peers fuzz onnxruntime
+.PHONY: help setup build test test-gpu conformance lint demo bench bench-gpu bench-peers fuzz onnxruntime
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install the Debian packages the build needs (as root), or say which command does
 	@.ci/setup.sh
@@ -22,6 +22,19 @@ conformance: setup ## Run all node tests of ONNX 1.20.1 (from PyPI) and compare 
 	PAMC_ONNX_NODE_TESTS=$$(echo $(CURDIR)/target/python-onnx/lib/python3*/site-packages/onnx/backend/test/data/node) \
 		cargo test --test main -- --ignored --nocapture conformance::everything
 
+# NVIDIA's assembler and disassembler, which PyPI has; what needs them says so where they are missing.
+GPU_TOOLS = target/python-gpu
+.PHONY: gpu-tools
+gpu-tools: setup
+	-.ci/python.sh $(GPU_TOOLS) nvidia-cuda-nvcc==13.5.37 nvidia-cuda-nvdisasm==13.5.37
+	-chmod +x $(GPU_TOOLS)/lib/python3*/site-packages/nvidia/cu13/bin/*
+
+# The path is found by the shell once the packages are there.
+WITH_GPU_TOOLS = PATH=$$(echo $(CURDIR)/$(GPU_TOOLS)/lib/python3*/site-packages/nvidia/cu13/bin):$$PATH
+
+test-gpu: gpu-tools ## Assemble GPU code of every filetest and of generated programs for NVIDIA and AMD
+	$(WITH_GPU_TOOLS) PAMC_TEST_GPU=1 PAMC_REQUIRE_VULKAN=1 cargo test --test main -- filetest gpu::
+
 # Warnings are made errors by argument: RUSTFLAGS would replace the flags in .cargo/config.toml.
 lint: setup ## Check the formatting, and clippy without a warning
 	cargo fmt --all --check
@@ -37,6 +50,9 @@ bench-peers: setup ## The same with PyTorch, from PyPI, in turns with it
 	test -x target/peers/bin/python || python3 -m venv target/peers
 	target/peers/bin/pip install --quiet torch==$(TORCH) numpy
 	cargo bench --bench bench -- --peer target/peers/bin/python
+
+bench-gpu: gpu-tools ## Tell what contractions cost on GPUs from their machine code (ARGS=--json for JSON); needs no GPU
+	@$(WITH_GPU_TOOLS) cargo bench --profile dev --bench gpu -- $(ARGS)
 
 N ?= 1000000
 fuzz: setup ## Read N=1000000 mutated files; FILES= are more seeds

@@ -1,5 +1,6 @@
 //! The command line from outside: what it prints, its exit codes, what it leaves on the disk.
 
+mod devices;
 mod emit;
 mod errors;
 mod opt;
@@ -132,7 +133,7 @@ fn every_command_explains_itself_with_an_example() {
         .filter_map(|l| l.split_whitespace().next())
         .filter(|name| *name != "help")
         .collect();
-    for name in ["run", "train", "explain", "opt", "ops", "rules"] {
+    for name in ["run", "train", "devices", "explain", "opt", "ops", "rules"] {
         assert!(commands.contains(&name), "no {name} in {commands:?}");
     }
     for name in &commands {

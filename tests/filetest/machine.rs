@@ -47,5 +47,9 @@ fn both(program: &Program, what: &str, inputs: &Values) -> Vec<Outcome> {
     {
         out.push((format!("Vulkan{what}"), gpu::run(device, program, inputs)));
     }
+    if program.is_mul_free() && gpu::assemble::wanted() {
+        let said = gpu::assemble::everywhere(program).into_iter();
+        out.extend(said.map(|(chip, error)| (format!("{chip}{what}"), Err(error))));
+    }
     out
 }

@@ -1,7 +1,10 @@
 //! Programs on a Vulkan device, bit for bit as in the interpreter; in CI the device is a software one.
 //! GPU code for which no device is needed to look at it.
 
+pub mod assemble;
+mod code;
 mod generated;
+mod matmuls;
 mod training;
 
 use std::collections::{BTreeMap, HashSet};
