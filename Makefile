@@ -2,7 +2,7 @@
 TORCH := 2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-gpu conformance lint demo bench bench-gpu bench-peers fuzz onnxruntime
+.PHONY: help setup build test test-gpu conformance prove lint demo bench bench-gpu bench-peers fuzz onnxruntime
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,3 +62,6 @@ onnxruntime: build ## Execute what --emit onnx writes in ONNX Runtime (from PyPI
 	@.ci/python.sh target/python-onnxruntime onnxruntime==1.31.1 numpy \
 		|| { echo "skipped: ONNX Runtime cannot be installed"; exit 0; }; \
 	target/python-onnxruntime/bin/python tests/onnxruntime.py target/release/pamc
+
+prove: build ## Prove every rewrite rule with solvers and by trying all values
+	target/release/pamc prove --record passes/docs/rules.md

@@ -3,7 +3,7 @@
 set -eu
 
 packages="llvm-22-dev libmlir-22-dev mlir-22-tools clang-22 libclang-22-dev lld-22 libomp-22-dev
-    libpolly-22-dev zlib1g-dev libzstd-dev libxml2-dev g++ make
+    libpolly-22-dev zlib1g-dev libzstd-dev libxml2-dev g++ make z3 cvc5
     libvulkan1 mesa-vulkan-drivers spirv-tools"
 
 missing=""

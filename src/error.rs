@@ -77,6 +77,9 @@ pub enum Error {
         /// What to try.
         hint: &'static str,
     },
+    /// Something that could not be proven, and why.
+    #[error("{0}")]
+    Proof(String),
     /// A request that cannot be met as it is.
     #[error("{0}")]
     Usage(String),

@@ -1,14 +1,20 @@
 //! Scalar PAM arithmetic on float32, bit for bit: the oracle of everything else.
 //!
-//! Source: Kosson & Jaggi 2023 (arXiv 2305.17190), after Mogami 2020 and Mitchell 1962. There are
-//! no subnormals: operands and results that would be one are zeros of the same sign. No function
-//! here uses a float multiply, divide, fma, root or transcendental.
+//! These are the definitions of [`semantics`](crate::semantics) for this format; the order of sums and
+//! the random numbers, which are defined for it alone, are here. No function uses a float multiply,
+//! divide, fma, root or transcendental.
 
-const BIAS: i64 = 0x3F80_0000;
-const MIN_NORMAL: i64 = 0x0080_0000;
-const INF: i64 = 0x7F80_0000;
-const MAX_FINITE: i64 = 0x7F7F_FFFF;
-const SIGN: u32 = 0x8000_0000;
+use crate::semantics::Format;
+
+const F: Format = Format::F32;
+
+fn pattern(x: f32) -> i64 {
+    i64::from(x.to_bits())
+}
+
+fn value(pattern: i64) -> f32 {
+    f32::from_bits(pattern as u32)
+}
 
 /// log2(e) as float32.
 pub const LOG2E: f32 = f32::from_bits(0x3FB8_AA3B);
@@ -23,214 +29,95 @@ pub const LOG2E_TERMS: Terms =
 /// ln(2) ≈ 1/2 + 1/8 + 1/16 + 1/256 + 1/512.
 pub const LN2_TERMS: Terms = &[(false, -1), (false, -3), (false, -4), (false, -8), (false, -9)];
 
-fn magnitude(x: f32) -> i64 {
-    i64::from(x.to_bits() & !SIGN)
-}
-
-fn sign(x: f32) -> u32 {
-    x.to_bits() & SIGN
-}
-
-/// Magnitude with subnormals taken as zero.
-fn flushed(x: f32) -> i64 {
-    let m = magnitude(x);
-    if m < MIN_NORMAL { 0 } else { m }
-}
-
-/// Flush an underflowing magnitude to zero, saturate an overflowing one to the largest finite.
-fn range(m: i64) -> u32 {
-    if m < MIN_NORMAL {
-        0
-    } else if m >= INF {
-        MAX_FINITE as u32
-    } else {
-        m as u32
-    }
-}
-
-fn pow2(sign: u32, e: i64) -> f32 {
-    f32::from_bits(sign | range((e + 127) << 23))
-}
-
 /// Replace a subnormal by the zero of its sign.
 pub fn flush(x: f32) -> f32 {
-    if magnitude(x) < MIN_NORMAL { f32::from_bits(sign(x)) } else { x }
+    value(F.flush(pattern(x)))
 }
 
 /// `a + b`, rounded to nearest even, without subnormals.
 pub fn add(a: f32, b: f32) -> f32 {
-    flush(flush(a) + flush(b))
+    value(F.add(pattern(a), pattern(b)))
 }
 
 /// `a − b`, rounded to nearest even, without subnormals.
 pub fn sub(a: f32, b: f32) -> f32 {
-    flush(flush(a) - flush(b))
+    value(F.sub(pattern(a), pattern(b)))
 }
 
 /// `a ⊙ b`: the piecewise affine product, by adding magnitudes as integers.
 pub fn mul(a: f32, b: f32) -> f32 {
-    let (ma, mb, s) = (flushed(a), flushed(b), sign(a) ^ sign(b));
-    if ma > INF || mb > INF {
-        return f32::NAN;
-    }
-    let (zero, inf) = (ma == 0 || mb == 0, ma == INF || mb == INF);
-    match (zero, inf) {
-        (true, true) => f32::NAN,
-        (true, false) => f32::from_bits(s),
-        (false, true) => f32::from_bits(s | INF as u32),
-        (false, false) => f32::from_bits(s | range(ma + mb - BIAS)),
-    }
+    value(F.mul(pattern(a), pattern(b)))
 }
 
 /// `a ⊘ b`: the piecewise affine quotient, by subtracting magnitudes as integers.
 pub fn div(a: f32, b: f32) -> f32 {
-    let (ma, mb, s) = (flushed(a), flushed(b), sign(a) ^ sign(b));
-    if ma > INF || mb > INF || (ma == 0 && mb == 0) || (ma == INF && mb == INF) {
-        f32::NAN
-    } else if mb == 0 || ma == INF {
-        f32::from_bits(s | INF as u32)
-    } else if ma == 0 || mb == INF {
-        f32::from_bits(s)
-    } else {
-        f32::from_bits(s | range(ma - mb + BIAS))
-    }
+    value(F.div(pattern(a), pattern(b)))
 }
 
 /// `x · 2ᵏ` by adding `k` to the exponent field; flushes and saturates like [`mul`].
 pub fn scale2(x: f32, k: i32) -> f32 {
-    let m = flushed(x);
-    if m > INF {
-        f32::NAN
-    } else if m == 0 || m == INF {
-        f32::from_bits(sign(x) | m as u32)
-    } else {
-        f32::from_bits(sign(x) | range(m + (i64::from(k) << 23)))
-    }
-}
-
-/// Piecewise affine base-2 logarithm.
-pub fn log2(a: f32) -> f32 {
-    let m = flushed(a);
-    if m > INF || (sign(a) != 0 && m != 0) {
-        f32::NAN
-    } else if m == 0 {
-        f32::NEG_INFINITY
-    } else if m == INF {
-        f32::INFINITY
-    } else {
-        scale2((m - BIAS) as f32, -23)
-    }
-}
-
-/// Piecewise affine base-2 exponential.
-pub fn exp2(x: f32) -> f32 {
-    if x.is_nan() {
-        f32::NAN
-    } else if x == f32::INFINITY {
-        f32::INFINITY
-    } else if x >= 128.0 {
-        f32::from_bits(MAX_FINITE as u32)
-    } else if x < -126.0 {
-        0.0
-    } else {
-        // x · 2²³ is exact after scaling; the conversion then rounds ties to even.
-        let n = scale2(x, 23).round_ties_even() as i64;
-        f32::from_bits((n + BIAS) as u32)
-    }
-}
-
-/// Piecewise affine square root: half the bit pattern.
-pub fn sqrt(a: f32) -> f32 {
-    let m = flushed(a);
-    if m > INF || (sign(a) != 0 && m != 0) {
-        f32::NAN
-    } else if m == 0 {
-        0.0
-    } else if m == INF {
-        f32::INFINITY
-    } else {
-        f32::from_bits(((m + BIAS) >> 1) as u32)
-    }
+    value(F.scale2(pattern(x), F.clamped_shift(i64::from(k))))
 }
 
 /// `x · c` for a constant given as signed powers of two, summed left to right from the first term;
 /// a non-finite `x` passes unchanged.
 pub fn shift_sum(x: f32, terms: &[(bool, i32)]) -> f32 {
-    if !x.is_finite() {
-        return x;
-    }
-    let mut parts = terms.iter().map(|&(negative, k)| {
-        let t = scale2(x, k);
-        if negative { -t } else { t }
-    });
-    let first = parts.next().unwrap_or(0.0);
-    parts.fold(first, add)
+    value(F.shift_sum(pattern(x), terms))
 }
 
-/// Exponent and mantissa fields of a flushed operand; a zero has mantissa 0.
-fn parts(x: f32) -> (i64, i64, bool) {
-    let m = magnitude(x);
-    let zero = m < MIN_NORMAL;
-    ((m >> 23) - 127, if zero { 0 } else { m & 0x7F_FFFF }, zero)
+/// Piecewise affine base-2 logarithm.
+pub fn log2(a: f32) -> f32 {
+    value(F.log2(pattern(a)))
+}
+
+/// Piecewise affine base-2 exponential.
+pub fn exp2(x: f32) -> f32 {
+    value(F.exp2(pattern(x)))
+}
+
+/// Piecewise affine square root: half the bit pattern.
+pub fn sqrt(a: f32) -> f32 {
+    value(F.sqrt(pattern(a)))
 }
 
 /// Exact ∂(a ⊙ b)/∂a = sgn(b)·2^(E_b + [M_a + M_b ≥ 1]); a signed 0 where b is 0.
 pub fn mul_slope(a: f32, b: f32) -> f32 {
-    let ((_, fa, _), (eb, fb, zb)) = (parts(a), parts(b));
-    if zb { f32::from_bits(sign(b)) } else { pow2(sign(b), eb + ((fa + fb) >> 23)) }
+    value(F.mul_slope(pattern(a), pattern(b)))
 }
 
 /// Exact ∂(a ⊘ b)/∂a = sgn(b)·2^(−E_b − [M_a < M_b]).
 pub fn div_slope_a(a: f32, b: f32) -> f32 {
-    let ((_, fa, _), (eb, _, _)) = (parts(a), parts(b));
-    let fb = magnitude(b) & 0x7F_FFFF;
-    pow2(sign(b), -eb - i64::from(fa < fb))
+    value(F.div_slope_a(pattern(a), pattern(b)))
 }
 
 /// Exact ∂(a ⊘ b)/∂b = −sgn(a)·2^(E_a − 2E_b − [M_a < M_b]); 0 where a is 0.
 pub fn div_slope_b(a: f32, b: f32) -> f32 {
-    let ((ea, fa, za), (eb, _, _)) = (parts(a), parts(b));
-    let fb = magnitude(b) & 0x7F_FFFF;
-    if za { 0.0 } else { pow2(sign(a) ^ SIGN, ea - 2 * eb - i64::from(fa < fb)) }
+    value(F.div_slope_b(pattern(a), pattern(b)))
 }
 
-/// Exact slope of [`exp2`]: 2^⌊x⌋, with x clamped to ±200 (NaN to 0).
+/// Exact slope of [`exp2`]: 2^⌊x⌋, 1 at NaN.
 pub fn exp2_slope(x: f32) -> f32 {
-    let x = if x.is_nan() { 0.0 } else { x.clamp(-200.0, 200.0) };
-    pow2(0, x.floor() as i64)
+    value(F.exp2_slope(pattern(x)))
 }
 
 /// Exact slope of [`log2`]: 2^(−E_a).
 pub fn log2_slope(a: f32) -> f32 {
-    pow2(0, -parts(a).0)
+    value(F.log2_slope(pattern(a)))
 }
 
 /// Exact slope of [`sqrt`]: 2^(⌊E_a/2⌋ − E_a − 1).
 pub fn sqrt_slope(a: f32) -> f32 {
-    let ea = parts(a).0;
-    pow2(0, (ea >> 1) - ea - 1)
+    value(F.sqrt_slope(pattern(a)))
 }
 
 /// Smaller of two, propagating NaN and ordering −0 below +0.
 pub fn min(a: f32, b: f32) -> f32 {
-    if a.is_nan() || b.is_nan() {
-        f32::NAN
-    } else if a < b || (a == b && a.is_sign_negative()) {
-        a
-    } else {
-        b
-    }
+    value(F.min(pattern(a), pattern(b)))
 }
 
 /// Larger of two, propagating NaN and ordering −0 below +0.
 pub fn max(a: f32, b: f32) -> f32 {
-    if a.is_nan() || b.is_nan() {
-        f32::NAN
-    } else if a > b || (a == b && b.is_sign_negative()) {
-        a
-    } else {
-        b
-    }
+    value(F.max(pattern(a), pattern(b)))
 }
 
 /// Lanes of a reduction.

@@ -9,6 +9,7 @@ mod ops;
 mod opt;
 mod output;
 mod profile;
+mod prove;
 mod run;
 mod train;
 
@@ -56,6 +57,8 @@ enum Command {
     Ops(ops::OpsArgs),
     /// List the rewrite rules
     Rules(ops::RulesArgs),
+    /// Prove every rewrite rule again
+    Prove(prove::ProveArgs),
 }
 
 /// Run the command line; the exit code is 0, 1 for a failure, 2 for wrong arguments.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Opt(args)), _) => opt::run(&args),
         (Some(Command::Ops(args)), _) => ops::run(&args),
         (Some(Command::Rules(args)), _) => ops::rules(&args),
+        (Some(Command::Prove(args)), _) => prove::run(&args),
         (None, Some(args)) => emit::run(&args),
         (None, None) => {
             let _ = Cli::command().print_help();

@@ -146,7 +146,7 @@ fn rule_row(listing: rules::Listing) -> RuleRow {
         rhs: spec.rhs,
         guards: spec.guards.iter().map(ToString::to_string).collect(),
         status: match listing.status {
-            Ok(samples) => format!("sampled on {samples}"),
+            Ok(samples) => listing.proof.unwrap_or(format!("sampled on {samples}")),
             Err(refused) => format!("refused: {refused}"),
         },
     }

@@ -36,7 +36,7 @@ pub enum Guard {
     MinusPowerOfTwo(&'static str),
     /// Every value is ±2ᵏ or 0.
     PowersOfTwo(&'static str),
-    /// Magnitudes both at most 1, or both at least 1.
+    /// Finite and never a zero, magnitudes both at most 1, or both at least 1.
     SameSide(&'static str, &'static str),
     /// Exponent attributes that are not of opposite signs.
     SameSign(&'static str, &'static str),
@@ -152,6 +152,38 @@ impl Guard {
         )
     }
 
+    /// The variables it speaks of.
+    pub(crate) fn variables(&self) -> Vec<&'static str> {
+        use Guard::*;
+        match *self {
+            MulInRange(a, b)
+            | DivInRange(a, b)
+            | ScaleInRange(a, b)
+            | SameSide(a, b)
+            | SameSign(a, b)
+            | OneElement(a, b) => vec![a, b],
+            OnlyAxis(a, b, c) | CountOf(a, b, c) | InverseCountOf(a, b, c) => vec![a, b, c],
+            NonZero(x)
+            | Finite(x)
+            | NotNegZero(x)
+            | NonNegative(x)
+            | Within(x, ..)
+            | Is(x, _)
+            | Near(x, _)
+            | Uniform(x)
+            | PowerOfTwo(x)
+            | MinusPowerOfTwo(x)
+            | PowersOfTwo(x)
+            | Identity(x)
+            | SwapsLastTwo(x)
+            | Ones(x)
+            | Zeros(x)
+            | Equals(x, _)
+            | True(x)
+            | False(x) => vec![x],
+        }
+    }
+
     /// Whether it is a condition on the values of this variable alone.
     pub(super) fn names(&self, v: &str) -> bool {
         matches!(*self, Guard::NonZero(x) | Guard::Finite(x) | Guard::NotNegZero(x) | Guard::NonNegative(x) if x == v)
@@ -182,8 +214,11 @@ impl Guard {
             Guard::MinusPowerOfTwo(x) => constant(x).is_some_and(|c| c < 0.0 && is_power(c)),
             Guard::PowersOfTwo(x) => range(x)?.pow2,
             Guard::SameSide(a, b) => {
-                let (a, b) = (magnitudes(&range(a)?)?, magnitudes(&range(b)?)?);
-                a.1 <= BIAS && b.1 <= BIAS || a.0 >= BIAS && b.0 >= BIAS
+                let (a, b) = (range(a)?, range(b)?);
+                let special = |r: &Range| r.zero() || r.infinite() || r.nan;
+                let (ma, mb) = (magnitudes(&a)?, magnitudes(&b)?);
+                let same = ma.1 <= BIAS && mb.1 <= BIAS || ma.0 >= BIAS && mb.0 >= BIAS;
+                same && !special(&a) && !special(&b)
             }
             Guard::SameSign(j, k) => int(facts(j)?)?.signum() * int(facts(k)?)?.signum() >= 0,
             Guard::Identity(p) => ints(facts(p)?)?.iter().enumerate().all(|(i, &q)| q == i as i64),

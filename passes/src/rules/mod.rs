@@ -11,8 +11,11 @@ mod layout;
 mod pam;
 mod real;
 mod sample;
+mod shapes;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::planted;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -21,8 +24,10 @@ use egg::{ENodeOrVar, Language, Pattern, PatternAst};
 use thiserror::Error;
 
 pub use guard::Guard;
+pub(crate) use sample::Given;
 
 use crate::egraph::{Facts, Kind, Term};
+use crate::prove::Class;
 
 /// What a rule preserves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -206,6 +211,42 @@ impl Rule {
         Ok(Rule { spec, sides: Arc::new((lhs, rhs)), variables, pointwise, samples: 0 })
     }
 
+    /// A line of a table that nothing was asked about.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    #[cfg(test)]
+    pub(crate) fn unsampled(spec: Spec) -> Result<Rule, Refused> {
+        Rule::parse(spec)
+    }
+
+    /// What an example says of the variables.
+    pub(crate) fn given(
+        &self,
+        example: &str,
+    ) -> Result<std::collections::BTreeMap<egg::Var, Given>, Refused> {
+        sample::parse_example(self, example)
+    }
+
+    /// The variables of its left side, by name.
+    pub(crate) fn free(&self) -> Vec<egg::Var> {
+        variables(self.left())
+    }
+
+    /// Evaluate both sides with the interpreter: the counterexample, if these values are one. Floats
+    /// and integers are given as 32-bit patterns.
+    pub(crate) fn differs_at(&self, values: Vec<(egg::Var, Class, i64)>) -> Option<Refused> {
+        sample::differ(self, values)
+    }
+
+    /// Evaluate both sides on every small shape and attribute: how many choices agree.
+    ///
+    /// # Errors
+    /// With the first on which they do not.
+    pub(crate) fn check_shapes(&self) -> Result<usize, Refused> {
+        shapes::check(self)
+    }
+
     /// Its line of the table.
     pub fn spec(&self) -> &Spec {
         &self.spec
@@ -336,6 +377,8 @@ pub struct Listing {
     pub spec: Spec,
     /// Number of samples it was admitted on, or why it was refused.
     pub status: Result<usize, Refused>,
+    /// What is recorded of its proof; `None` for a rule that is not bit-exact or has none.
+    pub proof: Option<String>,
 }
 
 /// Every rule of the tables with its status, real identities first.
@@ -345,7 +388,9 @@ pub fn list() -> Vec<Listing> {
             Exactness::Real => Rule::real(*spec),
             Exactness::Bits => Rule::bits(*spec),
         };
-        Listing { spec: *spec, status: rule.map(|r| r.samples()) }
+        let proof = rule.as_ref().ok().filter(|_| spec.kind == Exactness::Bits);
+        let proof = proof.and_then(crate::prove::record::proven).map(|e| e.to_string());
+        Listing { spec: *spec, status: rule.map(|r| r.samples()), proof }
     };
     [real::RULES, pam::RULES, layout::RULES].iter().flat_map(|t| t.iter()).map(listing).collect()
 }

@@ -9,6 +9,7 @@ use super::{Guard, Refused, Rule, attribute_variables, variables};
 use crate::egraph::{Facts, Kind, Term, attrs_of};
 use crate::interpret;
 use crate::ir::{Attr, DType, Tensor, TensorType};
+use crate::prove::Class;
 use crate::testing::{EDGES, Random};
 
 /// Tuples of values tried for each choice of constants, by the number of values in one.
@@ -20,15 +21,15 @@ pub(super) const ENOUGH: usize = 20;
 
 /// A variable's value: a tensor or an attribute.
 #[derive(Clone, Debug)]
-enum Sample {
+pub(super) enum Sample {
     Tensor(Tensor),
     Attr(Option<Attr>),
 }
 
-type Environment = BTreeMap<Var, Sample>;
+pub(super) type Environment = BTreeMap<Var, Sample>;
 
 impl Sample {
-    fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> Facts {
         match self {
             Sample::Tensor(t) => Facts::constant(t),
             Sample::Attr(a) => Facts::Attr(a.clone()),
@@ -99,8 +100,10 @@ pub(super) fn check(rule: &Rule) -> Result<usize, Refused> {
 }
 
 /// What an example says of a variable.
-pub(super) enum Given {
+pub(crate) enum Given {
+    /// It is a tensor of this type.
     Type(TensorType),
+    /// It is this attribute.
     Attr(Attr),
 }
 
@@ -179,7 +182,7 @@ fn admitted(rule: &Rule, v: Var, x: f32) -> bool {
     })
 }
 
-fn random_tensor(rule: &Rule, v: Var, ty: &TensorType, rng: &mut Random) -> Tensor {
+pub(super) fn random_tensor(rule: &Rule, v: Var, ty: &TensorType, rng: &mut Random) -> Tensor {
     let n = ty.len();
     let mut float = || {
         (0..64)
@@ -288,7 +291,7 @@ fn compare(
 }
 
 /// Compare both sides; the number of samples is that of the elements (`n` of them, or the result's).
-fn agree(rule: &Rule, env: &Environment, n: usize) -> Result<usize, Refused> {
+pub(super) fn agree(rule: &Rule, env: &Environment, n: usize) -> Result<usize, Refused> {
     let (Some(left), Some(right)) = (evaluate(rule.left(), env), evaluate(rule.right(), env))
     else {
         return Ok(0);
@@ -317,6 +320,25 @@ fn agree(rule: &Rule, env: &Environment, n: usize) -> Result<usize, Refused> {
         right: element(&right),
         at: at.join(", "),
     })
+}
+
+/// The difference of the sides at single values, which the guards must let through.
+pub(super) fn differ(rule: &Rule, values: Vec<(Var, Class, i64)>) -> Option<Refused> {
+    let sample = |(v, class, x): (Var, Class, i64)| {
+        let sample = match class {
+            Class::Float => Sample::Tensor(Tensor::scalar(f32::from_bits(x as u32))),
+            Class::Integer => Sample::Tensor(Tensor::scalar(x as i32)),
+            Class::Truth => Sample::Tensor(Tensor::scalar(x != 0)),
+            Class::Exponent => Sample::Attr(Some(Attr::Int(x))),
+        };
+        (v, sample)
+    };
+    let env: Environment = values.into_iter().map(sample).collect();
+    let facts: BTreeMap<Var, Facts> = env.iter().map(|(v, s)| (*v, s.facts())).collect();
+    if !rule.holds(|v| facts.get(&v)) {
+        return None;
+    }
+    agree(rule, &env, 1).err()
 }
 
 /// The right side as the rewrite would put it in place of the left; `None` where it would not.
