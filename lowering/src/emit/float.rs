@@ -109,10 +109,7 @@ pub(super) fn extremum(b: &mut Builder, least: bool, x: Value, y: Value) -> Valu
 
 fn ordered(b: &mut Builder, x: Value) -> Value {
     let bits = b.convert("arith.bitcast", x, Elem::I32);
-    let [sign, magnitude] = [31, i64::from(i32::MAX)].map(|v| b.int(bits.ty, v));
-    let negative = b.binary("arith.shrsi", bits, sign);
-    let flip = b.binary("arith.andi", negative, magnitude);
-    b.binary("arith.xori", bits, flip)
+    pam::flip_negative(b, bits)
 }
 
 /// To an integer: truncated and saturated, NaN to 0.

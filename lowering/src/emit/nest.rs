@@ -2,7 +2,9 @@
 //! numeric contract, large nests shared out over threads.
 
 mod access;
+mod factor;
 mod loops;
+mod plan;
 mod reduce;
 pub(crate) mod threads;
 
@@ -12,9 +14,11 @@ use pamc_passes::ir::DType;
 
 use super::PRIVATE;
 use super::builder::{Builder, Code};
+use super::pam::Factor;
 use super::types::{Elem, Value, VecTy};
 use super::{float, scalar};
 use crate::schedule::nest::{Kind, Nest};
+use plan::{Facts, Kept, Pass};
 
 /// Lanes of a vector, which are those of a reduction.
 pub(super) const LANES: usize = 16;
@@ -39,19 +43,63 @@ enum Mode {
 /// Writes the function `@name` of a nest, its parameters those of the nest as flat memrefs.
 pub fn emit(b: &mut Builder, name: &str, nest: &Nest, parallel: bool) {
     let nest = nest.clone().with_inner();
-    let params: Vec<String> = nest
+    let params: Vec<(String, String)> = nest
         .params
         .iter()
         .enumerate()
-        .map(|(i, p)| format!("%p{i}: {}", memref(p.dtype, p.len)))
+        .map(|(i, p)| (format!("%p{i}"), memref(p.dtype, p.len)))
         .collect();
+    let facts = Emitter::new(b, &nest, parallel);
+    let (shared, keeps) = (facts.shared_dims(), !facts.kept.is_empty());
+    let rows =
+        (shared > 0 && keeps).then(|| Rows { name: format!("{name}_rows"), params: &params });
+    if let Some(rows) = &rows {
+        let ivs: Vec<Value> = (0..shared).map(|_| b.fresh(INDEX)).collect();
+        let list: Vec<_> = ivs.iter().map(|iv| (iv.to_string(), "index".to_string())).collect();
+        function(b, &rows.name, &[&params[..], &list].concat(), |b| {
+            let mut e = Emitter::new(b, &nest, parallel);
+            ivs.iter().enumerate().for_each(|(d, iv)| e.at[d] = Some(*iv));
+            e.make_buffers();
+            e.outer(shared);
+        });
+    }
+    function(b, name, &params, |b| {
+        let mut e = Emitter::new(b, &nest, parallel);
+        e.rows = rows.as_ref();
+        e.outer(0);
+    });
+}
+
+fn function(
+    b: &mut Builder,
+    name: &str,
+    params: &[(String, String)],
+    body: impl FnOnce(&mut Builder),
+) {
+    let params: Vec<String> = params.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
     let header =
         format!("func.func private @{name}({}) attributes {{{PRIVATE}}}", params.join(", "));
     b.region(header, |b| {
-        let mut e = Emitter::new(b, &nest, parallel);
-        e.outer(0);
+        body(b);
         b.line("func.return");
     });
+}
+
+/// A function of its own for what the threads share out: its row buffers lie in its frame.
+struct Rows<'a> {
+    name: String,
+    params: &'a [(String, String)],
+}
+
+impl Rows<'_> {
+    fn call(&self, ivs: &[Value]) -> String {
+        let names = self.params.iter().map(|(name, _)| name.clone());
+        let types = self.params.iter().map(|(_, ty)| ty.as_str());
+        let names: Vec<String> = names.chain(ivs.iter().map(Value::to_string)).collect();
+        let types: Vec<&str> = types.chain(ivs.iter().map(|_| "index")).collect();
+        let (names, types) = (names.join(", "), types.join(", "));
+        format!("func.call @{}({names}) : ({types}) -> ()", self.name)
+    }
 }
 
 /// Type of a dense buffer of a processor's code.
@@ -69,44 +117,52 @@ struct Emitter<'a> {
     nest: &'a Nest,
     mode: Mode,
     parallel: bool,
-    /// Dimensions each expression depends on.
-    depends: Vec<u64>,
-    /// Reductions that must be complete before an expression can be computed.
-    level: Vec<usize>,
+    /// What the threads call, if not inlined.
+    rows: Option<&'a Rows<'a>>,
+    facts: Facts,
+    passes: Vec<Pass>,
+    /// Values that later passes read from a row buffer.
+    kept: HashMap<usize, Kept>,
+    /// The row buffers.
+    buffers: Vec<Value>,
+    /// Number of the current pass.
+    pass: usize,
     /// Current indices.
     at: Vec<Option<Value>>,
     /// Current number of lanes.
     lanes: usize,
     /// Values that do not depend on the inner dimensions.
     row: HashMap<usize, Value>,
+    /// What operands of the row scale others by, in `⊘` and in `⊙`.
+    factors: HashMap<(usize, bool), Factor>,
     /// Values at the current inner indices.
     point: HashMap<usize, Value>,
 }
 
 impl<'a> Emitter<'a> {
     fn new(b: &'a mut Builder, nest: &'a Nest, parallel: bool) -> Self {
-        let mut level: Vec<usize> = Vec::with_capacity(nest.exprs.len());
-        for expr in &nest.exprs {
-            level.push(match &expr.kind {
-                Kind::Const(_) | Kind::Index { .. } => 0,
-                Kind::Load(access, _) => access.dynamic.map_or(0, |p| level[p.expr]),
-                Kind::Op(_, _, operands) => operands.iter().map(|&o| level[o]).max().unwrap_or(0),
-                Kind::Reduce(_, operand) => level[*operand] + 1,
-            });
-        }
+        let facts = Facts::new(nest, b.code());
         let mut e = Emitter {
             b,
             nest,
             mode: Mode::Scalar,
             parallel: false,
-            depends: nest.dependence(),
-            level,
+            rows: None,
+            passes: facts.passes(nest),
+            facts,
+            kept: HashMap::new(),
+            buffers: Vec::new(),
+            pass: 0,
             at: vec![None; nest.outer.len() + nest.inner.len()],
             lanes: LANES,
             row: HashMap::new(),
+            factors: HashMap::new(),
             point: HashMap::new(),
         };
         e.mode = e.choose_mode();
+        if e.b.code() == Code::Cpu {
+            e.kept = e.facts.kept(nest, e.mode, &e.passes);
+        }
         e.parallel = parallel && nest.points() * nest.exprs.len() >= PARALLEL_VALUES;
         e
     }
@@ -146,13 +202,11 @@ impl<'a> Emitter<'a> {
 
     /// True if the lanes of an expression differ.
     fn varies(&self, expr: usize) -> bool {
-        self.vector_dim().is_some_and(|d| self.depends[expr] >> d & 1 != 0)
+        self.vector_dim().is_some_and(|d| self.facts.depends[expr] >> d & 1 != 0)
     }
 
-    /// True if an expression depends on the inner indices. In an ordered nest each point reads what the
-    /// one before has written.
     fn inner(&self, expr: usize) -> bool {
-        self.nest.ordered != (0, 0) || self.depends[expr] >> self.nest.outer.len() != 0
+        self.facts.inner(self.nest, expr)
     }
 
     fn index(&mut self, value: usize) -> Value {
@@ -166,7 +220,15 @@ impl<'a> Emitter<'a> {
         if let Some(known) = cache.get(&expr) {
             return *known;
         }
-        let value = self.compute(expr);
+        let value = match self.kept.get(&expr).copied() {
+            Some(kept) if self.pass > kept.pass => self.recall(expr, kept),
+            Some(kept) => {
+                let value = self.compute(expr);
+                self.keep(value, kept);
+                value
+            }
+            None => self.compute(expr),
+        };
         let cache = if inner { &mut self.point } else { &mut self.row };
         cache.insert(expr, value);
         value
@@ -188,11 +250,14 @@ impl<'a> Emitter<'a> {
                 let (offset, strides) = (*offset, strides.clone());
                 self.ramp(elem, offset, &strides, lanes)
             }
-            Kind::Load(access, flush) => {
+            Kind::Load(access, _) => {
                 let value = self.load(access, dtype, lanes);
-                if *flush { scalar::flush(self.b, value) } else { value }
+                if self.facts.flush[expr] { scalar::flush(self.b, value) } else { value }
             }
             Kind::Op(prim, attrs, operands) => {
+                if let Some(scaled) = self.scaled_by_row(expr, lanes) {
+                    return scaled;
+                }
                 let operands: Vec<Value> = operands
                     .iter()
                     .map(|&o| {
@@ -235,43 +300,20 @@ impl<'a> Emitter<'a> {
 
     /// Everything at one outer index (or one vector of them).
     fn row_body(&mut self) {
-        for (reductions, stores) in self.passes() {
-            self.inner_loops(&reductions, &stores);
+        for pass in 0..self.passes.len() {
+            self.pass = pass;
+            self.inner_loops(pass);
         }
         let rest = self.row_stores();
         self.store_all(&rest);
         self.row.clear();
-    }
-
-    /// Reductions that can be computed together, and stores that can be made in the same loops.
-    fn passes(&self) -> Vec<(Vec<usize>, Vec<usize>)> {
-        let top = self.level.iter().max().copied().unwrap_or(0);
-        let is_reduction = |e: usize| matches!(self.nest.exprs[e].kind, Kind::Reduce(..));
-        let pass = |level| {
-            let reductions = (0..self.nest.exprs.len())
-                .filter(|&e| is_reduction(e) && self.level[e] == level)
-                .collect();
-            let stores = (0..self.nest.stores.len())
-                .filter(|&s| {
-                    self.is_inner_store(s) && self.level[self.nest.stores[s].expr] + 1 == level
-                })
-                .collect();
-            (reductions, stores)
-        };
-        (1..=top + 1).map(pass).collect()
+        self.factors.clear();
     }
 
     /// Stores outside the loops over the inner dimensions.
     fn row_stores(&self) -> Vec<usize> {
-        (0..self.nest.stores.len()).filter(|&s| !self.is_inner_store(s)).collect()
-    }
-
-    fn is_inner_store(&self, store: usize) -> bool {
-        let outer = self.nest.outer.len();
-        let store = &self.nest.stores[store];
-        self.inner(store.expr)
-            || store.access.strides[outer..].iter().any(|&s| s != 0)
-            || store.access.dynamic.is_some()
+        let stores = 0..self.nest.stores.len();
+        stores.filter(|&s| !self.facts.is_inner_store(self.nest, s)).collect()
     }
 
     /// Compute the values of the row that a loop over the inner dimensions needs.
@@ -285,17 +327,18 @@ impl<'a> Emitter<'a> {
             }
             if !self.inner(e) {
                 needed.push(e);
-                continue;
-            }
-            match &self.nest.exprs[e].kind {
-                Kind::Op(_, _, operands) => stack.extend(operands),
-                Kind::Load(access, _) => stack.extend(access.dynamic.map(|p| p.expr)),
-                _ => {}
+            } else if self.kept.get(&e).is_none_or(|k| k.pass == self.pass) {
+                stack.extend(plan::operands(&self.nest.exprs[e]));
+                needed.push(e);
             }
         }
         needed.sort_unstable();
         for e in needed {
-            self.value(e);
+            if self.inner(e) {
+                self.prepare_factor(e);
+            } else {
+                self.value(e);
+            }
         }
     }
 }

@@ -75,6 +75,11 @@ impl<'b> Bits<'b> {
         let constant = self.int(bits);
         self.b.select(condition, constant, a)
     }
+    /// A constant where the condition holds, else 0.
+    fn constant_if(&mut self, condition: Value, bits: i64) -> Value {
+        let constant = self.int(bits);
+        self.or_else(condition, constant, 0)
+    }
     fn signed(&mut self, magnitude: Value, sign: Value) -> Value {
         let bits = self.b.binary("arith.ori", magnitude, sign);
         self.float(bits)
@@ -118,6 +123,132 @@ pub(super) fn mul(b: &mut Builder, x: Value, y: Value) -> Value {
     let magnitude = e.b.select(is_special, special, finite);
     let sign = e.sign_of_product(xb, yb);
     e.signed(magnitude, sign)
+}
+
+/// `x ⊙ x`: magnitude `2·|x| − B`, never negative.
+pub(super) fn square(b: &mut Builder, x: Value) -> Value {
+    let mut e = Bits::new(b, x);
+    let bits = e.of(x);
+    let m = e.magnitude(bits);
+    let sum = e.b.binary("arith.addi", m, m);
+    let normal = e.test("uge", m, (MIN_NORMAL + BIAS) / 2);
+    let clamped = e.with("arith.minui", sum, MAX_FINITE + BIAS);
+    let product = e.add(clamped, -BIAS);
+    let finite = e.or_else(normal, product, 0);
+    let special = e.test("sge", m, INF);
+    let magnitude = e.b.select(special, m, finite);
+    e.float(magnitude)
+}
+
+/// What scales a vector by `⊙ y` or `⊘ y` with one y for a whole loop, worked out once: the
+/// magnitude m of a finite operand becomes `min(m + shift, cap)` from `low` on and `under` below it,
+/// that of Inf or NaN `m | special`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factor {
+    shift: Value,
+    low: Value,
+    /// None if `m + shift` is finite for every finite operand.
+    cap: Option<Value>,
+    under: Value,
+    special: Value,
+    sign: Value,
+}
+
+impl Factor {
+    /// The factor of `⊙ y`, or of `⊘ y`; `shrinks` promises that results are no larger than operands.
+    pub(super) fn new(b: &mut Builder, y: Value, divide: bool, shrinks: bool) -> Self {
+        const EVERYTHING: i64 = 0x8000_0000;
+        const NEVER: i64 = 0xFFFF_FFFF;
+        let mut e = Bits::new(b, y);
+        let bits = e.of(y);
+        let (m, sign) = (e.magnitude(bits), e.sign(bits));
+        let (zero, special) = (e.test("slt", m, MIN_NORMAL), e.test("sge", m, INF));
+        let unit = e.int(BIAS);
+        let (grows, by) = if divide { (unit, m) } else { (m, unit) };
+        let shift = e.b.binary("arith.subi", grows, by);
+        let lost = e.b.binary("arith.subi", by, grows);
+        let lost = e.with("arith.maxsi", lost, 0);
+        let low = e.add(lost, MIN_NORMAL);
+        let (shift, low, cap, under, special) = if divide {
+            let low = e.instead(zero, MIN_NORMAL, low);
+            let infinity = e.int(INF);
+            let nan = e.test("sgt", m, INF);
+            let undefined = e.b.binary("arith.ori", zero, nan);
+            (
+                e.instead(zero, EVERYTHING, shift),
+                e.instead(special, NEVER, low),
+                e.or_else(zero, infinity, MAX_FINITE),
+                e.constant_if(undefined, NAN),
+                e.constant_if(special, NAN),
+            )
+        } else {
+            let low = e.instead(special, MIN_NORMAL, low);
+            let kept = e.or_else(special, m, 0);
+            (
+                e.instead(special, EVERYTHING, shift),
+                e.instead(zero, NEVER, low),
+                e.or_else(special, m, MAX_FINITE),
+                e.constant_if(special, NAN),
+                e.instead(zero, NAN, kept),
+            )
+        };
+        Factor { shift, low, cap: (!shrinks).then_some(cap), under, special, sign }
+    }
+
+    /// With every part as `f` makes it.
+    pub(super) fn map(&self, mut f: impl FnMut(Value) -> Value) -> Self {
+        Factor {
+            shift: f(self.shift),
+            low: f(self.low),
+            cap: self.cap.map(&mut f),
+            under: f(self.under),
+            special: f(self.special),
+            sign: f(self.sign),
+        }
+    }
+
+    /// Scales a value of as many lanes as the factor has.
+    pub(super) fn apply(&self, b: &mut Builder, x: Value) -> Value {
+        let mut e = Bits::new(b, x);
+        let bits = e.of(x);
+        let m = e.magnitude(bits);
+        let stays = e.b.compare("uge", m, self.low);
+        let mut moved = e.b.binary("arith.addi", m, self.shift);
+        if let Some(cap) = self.cap {
+            moved = e.b.binary("arith.minui", moved, cap);
+        }
+        let finite = e.b.select(stays, moved, self.under);
+        let is_special = e.test("sge", m, INF);
+        let special = e.b.binary("arith.ori", m, self.special);
+        let magnitude = e.b.select(is_special, special, finite);
+        let sign = e.sign_of_product(bits, self.sign);
+        e.signed(magnitude, sign)
+    }
+}
+
+/// A number as an integer of the same order, −0 below +0; the same map leads back. A NaN becomes the
+/// pattern `nan` first, which decides its place.
+pub(super) fn ordered(b: &mut Builder, x: Value, nan: i64) -> Value {
+    let mut e = Bits::new(b, x);
+    let bits = e.of(x);
+    let unordered = e.b.compare("uno", x, x);
+    let bits = e.instead(unordered, nan, bits);
+    flip_negative(b, bits)
+}
+
+/// The number that [`ordered`] made an integer of.
+pub(super) fn unordered(b: &mut Builder, key: Value) -> Value {
+    let bits = flip_negative(b, key);
+    b.convert("arith.bitcast", bits, Elem::F32)
+}
+
+/// Bits of numbers as integers of the same order, and back: negative ones with all but the sign
+/// inverted.
+pub(super) fn flip_negative(b: &mut Builder, bits: Value) -> Value {
+    let mut e = Bits::new(b, bits);
+    let negative = e.with("arith.shrsi", bits, 31);
+    let flips = e.magnitude(negative);
+    e.b.binary("arith.xori", bits, flips)
 }
 
 /// `a ⊘ b`: magnitude `|a| − |b| + B`, offset by 0x40000000 to stay unsigned.

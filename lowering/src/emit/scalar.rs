@@ -89,6 +89,7 @@ fn binary(b: &mut Builder, prim: Prim, a: Value, c: Value) -> Option<Value> {
         Xor => b.binary("arith.xori", a, c),
         Shl => shift(b, "arith.shli", a, c),
         Shr => shift(b, "arith.shrui", a, c),
+        PamMul if a == c => pam::square(b, a),
         PamMul => pam::mul(b, a, c),
         PamDiv => pam::div(b, a, c),
         MulSlope => pam::mul_slope(b, a, c),

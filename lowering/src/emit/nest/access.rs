@@ -17,7 +17,7 @@ impl Emitter<'_> {
     }
 
     /// `offset + Σ index·stride`, in the first lane.
-    fn linear(&mut self, offset: i64, strides: &[i64]) -> Value {
+    pub(super) fn linear(&mut self, offset: i64, strides: &[i64]) -> Value {
         let mut sum: Option<Value> = None;
         for (d, &stride) in strides.iter().enumerate() {
             let Some(at) = self.at[d].filter(|_| stride != 0) else { continue };

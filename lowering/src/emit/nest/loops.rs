@@ -8,12 +8,15 @@ impl Emitter<'_> {
     /// Loops over the outer dimensions from `d` on.
     pub(super) fn outer(&mut self, d: usize) {
         let count = self.nest.outer.len();
+        if d == 0 {
+            let shared = self.shared_dims();
+            if shared > 0 {
+                return self.parallel_loops(shared);
+            }
+            self.make_buffers();
+        }
         if d == count {
             return self.row_body();
-        }
-        let shared = self.shared_dims();
-        if d == 0 && shared > 0 {
-            return self.parallel_loops(shared);
         }
         if self.mode == Mode::Columns && d + 1 == count {
             return self.columns();
@@ -26,7 +29,7 @@ impl Emitter<'_> {
     }
 
     /// How many leading dimensions are worth sharing out over threads.
-    fn shared_dims(&self) -> usize {
+    pub(super) fn shared_dims(&self) -> usize {
         let nest = self.nest;
         let ordered = nest.ordered.0 < nest.ordered.1;
         let mut free = if ordered { nest.ordered.0 } else { nest.outer.len() };
@@ -61,7 +64,10 @@ impl Emitter<'_> {
         );
         self.region(header, |e| {
             ivs.iter().enumerate().for_each(|(d, iv)| e.at[d] = Some(*iv));
-            e.outer(count);
+            match e.rows {
+                Some(rows) => e.b.line(format_args!("{}", rows.call(&ivs))),
+                None => e.outer(count),
+            }
         });
     }
 
@@ -165,7 +171,8 @@ impl Emitter<'_> {
 
     /// A nested region, after which values computed inside are forgotten.
     pub(super) fn region(&mut self, header: String, body: impl FnOnce(&mut Self)) {
-        let saved = (self.row.clone(), std::mem::take(&mut self.point), self.at.clone());
+        let point = std::mem::take(&mut self.point);
+        let saved = (self.row.clone(), self.factors.clone(), point, self.at.clone());
         let mut builder = std::mem::take(self.b);
         builder.region(header, |b| {
             std::mem::swap(b, self.b);
@@ -173,6 +180,6 @@ impl Emitter<'_> {
             std::mem::swap(b, self.b);
         });
         *self.b = builder;
-        (self.row, self.point, self.at) = saved;
+        (self.row, self.factors, self.point, self.at) = saved;
     }
 }

@@ -3,8 +3,8 @@
 use pamc_passes::ir::{Attrs, DType};
 use pamc_passes::ops::Prim;
 
-use super::super::scalar;
 use super::super::types::{Elem, Value, VecTy};
+use super::super::{pam, scalar};
 use super::{Emitter, INDEX, LANES, Mode};
 use crate::schedule::nest::{Join, Kind};
 
@@ -24,6 +24,11 @@ impl Reduction {
             Join::Sum => 0,
             _ => self.neutral(),
         }
+    }
+
+    /// True if numbers are joined as integers of the same order, which takes fewer and quicker steps.
+    fn keyed(&self) -> bool {
+        self.dtype == DType::F32 && self.join != Join::Sum
     }
 
     /// What leaves any other element as it is: −0 under addition, since +0 would turn −0 to +0.
@@ -46,28 +51,20 @@ impl Reduction {
 
 impl Emitter<'_> {
     /// One pass over the inner dimensions: reductions left among the row's values, stores made.
-    pub(super) fn inner_loops(&mut self, reductions: &[usize], stores: &[usize]) {
+    pub(super) fn inner_loops(&mut self, pass: usize) {
+        let pass = self.passes[pass].clone();
+        let (reductions, stores) = (&pass.reductions, &pass.stores);
         if reductions.is_empty() && stores.is_empty() {
             return;
         }
         let list: Vec<Reduction> = reductions.iter().map(|&expr| self.reduction(expr)).collect();
-        self.prepare_for(&list, stores);
+        self.prepare(&pass.roots(self.nest));
         match self.mode {
             Mode::Rows => self.rows(&list, stores),
             Mode::Columns => self.down(&list, stores),
             Mode::Scalar => self.one_by_one(self.nest.outer.len(), stores),
         }
         self.point.clear();
-    }
-
-    /// Compute the values of the row that one pass needs.
-    pub(super) fn prepare_for(&mut self, list: &[Reduction], stores: &[usize]) {
-        let mut roots: Vec<usize> = list.iter().map(|r| r.operand).collect();
-        for &s in stores {
-            roots.push(self.nest.stores[s].expr);
-            roots.extend(self.nest.stores[s].access.dynamic.map(|p| p.expr));
-        }
-        self.prepare(&roots);
     }
 
     /// Stores after all values are there: one may replace what another value is computed from.
@@ -85,6 +82,30 @@ impl Emitter<'_> {
             _ => (Join::Sum, expr),
         };
         Reduction { expr, operand, join, dtype: node.dtype }
+    }
+
+    /// An element as it is joined with others.
+    fn lift(&mut self, r: &Reduction, value: Value) -> Value {
+        if !r.keyed() {
+            return value;
+        }
+        // A NaN joins as the largest integer, or as the smallest.
+        let nan = if r.join == Join::Max { 0x7FFF_FFFF } else { 0xFFFF_FFFF };
+        pam::ordered(self.b, value, nan)
+    }
+
+    /// The result of joining lifted elements.
+    fn lower(&mut self, r: &Reduction, value: Value) -> Value {
+        if r.keyed() { pam::unordered(self.b, value) } else { value }
+    }
+
+    /// A constant, lifted, in every lane.
+    fn splat_lifted(&mut self, r: &Reduction, bits: u64, lanes: Option<usize>) -> Value {
+        if !r.keyed() {
+            return self.splat(r, bits, lanes);
+        }
+        let key = bits as u32 as i32 ^ (bits as u32 as i32 >> 31 & i32::MAX);
+        self.b.int(VecTy { elem: Elem::I32, lanes }, i64::from(key))
     }
 
     pub(super) fn splat(
@@ -117,7 +138,7 @@ impl Emitter<'_> {
     }
 
     fn rows(&mut self, list: &[Reduction], stores: &[usize]) {
-        let start = list.iter().map(|r| self.splat(r, r.start(), Some(LANES))).collect();
+        let start = list.iter().map(|r| self.splat_lifted(r, r.start(), Some(LANES))).collect();
         let sums = self.rows_from(self.nest.outer.len(), list, stores, start);
         // Each pass over the last dimension has turned the lanes by its extent.
         let turned = match self.nest.inner.len() {
@@ -127,6 +148,7 @@ impl Emitter<'_> {
         for (r, sum) in list.iter().zip(sums) {
             let sum = self.turn(sum, LANES - turned);
             let total = self.fold_lanes(r.join, sum);
+            let total = self.lower(r, total);
             self.row.insert(r.expr, total);
         }
     }
@@ -195,6 +217,7 @@ impl Emitter<'_> {
         let next = list.iter().zip(sums).map(|(r, sum)| {
             let value = self.value(r.operand);
             let value = self.widen(value, Some(lanes));
+            let value = self.lift(r, value);
             let value = self.padded(r, value);
             self.combine(r.join, sum, value)
         });
@@ -209,7 +232,7 @@ impl Emitter<'_> {
         if value.ty.lanes == Some(LANES) {
             return value;
         }
-        let rest = self.splat(r, r.neutral(), Some(LANES));
+        let rest = self.splat_lifted(r, r.neutral(), Some(LANES));
         self.b.define(
             rest.ty,
             format_args!(
@@ -246,7 +269,7 @@ impl Emitter<'_> {
         let width = if list.is_empty() { 1 } else { LANES };
         let mut sums = Vec::new();
         for r in list {
-            let start = self.splat(r, r.start(), lanes);
+            let start = self.splat_lifted(r, r.start(), lanes);
             sums.extend([start; LANES]);
         }
         let main = extent / width * width;
@@ -268,7 +291,8 @@ impl Emitter<'_> {
                 }
                 parts.truncate(half);
             }
-            self.row.insert(r.expr, parts[0]);
+            let total = self.lower(r, parts[0]);
+            self.row.insert(r.expr, total);
         }
     }
 
@@ -291,6 +315,7 @@ impl Emitter<'_> {
             for (i, r) in list.iter().enumerate() {
                 let value = self.value(r.operand);
                 let value = self.widen(value, Some(self.lanes));
+                let value = self.lift(r, value);
                 let slot = i * LANES + lane;
                 sums[slot] = self.combine(r.join, sums[slot], value);
             }

@@ -4,6 +4,7 @@
 use super::super::builder::Builder;
 use super::super::kernel::{self, Ids, Shape, kernel};
 use super::super::types::{Elem, Value, VecTy};
+use super::plan::Pass;
 use super::reduce::Reduction;
 use super::{Emitter, INDEX, LANES, Mode};
 use crate::schedule::nest::{Kind, Nest};
@@ -177,8 +178,8 @@ impl<'a> Emitter<'a> {
     fn team(&mut self, team: &Team) {
         let at = kernel::split(self.b, team.row, &self.nest.outer);
         at.into_iter().enumerate().for_each(|(d, at)| self.at[d] = Some(at));
-        for (reductions, stores) in self.passes() {
-            self.pass(team, &reductions, &stores);
+        for pass in self.passes.clone() {
+            self.pass_of_team(team, &pass);
         }
         let rest = self.row_stores();
         if rest.is_empty() {
@@ -193,12 +194,13 @@ impl<'a> Emitter<'a> {
     }
 
     /// One loop over a row's elements, every 16th of them for each thread.
-    fn pass(&mut self, team: &Team, reductions: &[usize], stores: &[usize]) {
+    fn pass_of_team(&mut self, team: &Team, pass: &Pass) {
+        let (reductions, stores) = (&pass.reductions, &pass.stores);
         if reductions.is_empty() && stores.is_empty() {
             return;
         }
         let list: Vec<Reduction> = reductions.iter().map(|&e| self.reduction(e)).collect();
-        self.prepare_for(&list, stores);
+        self.prepare(&pass.roots(self.nest));
         let inner = self.nest.inner.clone();
         let start = list.iter().map(|r| self.splat(r, r.start(), None)).collect();
         let end = self.index(inner.iter().product());
