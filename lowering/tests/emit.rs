@@ -141,6 +141,61 @@ fn elementwise_primitives_of_floats() {
     );
 }
 
+/// Every special number by every other, as a value of the row and as a constant.
+#[test]
+fn products_and_quotients_by_one_value_of_a_row() {
+    let magnitudes = [
+        0u32,
+        0x0080_0000,
+        0x0080_0001,
+        0x0100_0000,
+        0x1FFF_FFFF,
+        0x2000_0000,
+        0x2000_0001,
+        0x3F00_0000,
+        0x3F7F_FFFF,
+        0x3F80_0000,
+        0x3F80_0001,
+        0x3FB8_AA3B,
+        0x4000_0000,
+        0x5F7F_FFFF,
+        0x6000_0000,
+        0x7F00_0000,
+        0x7F7F_FFFF,
+        0x7F80_0000,
+        0x7FC0_0000,
+    ];
+    let all: Vec<u32> = magnitudes.iter().flat_map(|&m| [m, m | 0x8000_0000]).collect();
+    let n = all.len();
+    let numbers = |shape: &[usize]| {
+        let values = all.iter().chain(&[0, 0x8000_0000, 1]).take(shape.iter().product());
+        Tensor::from_vec(shape, values.map(|&b| f32::from_bits(b)).collect()).unwrap()
+    };
+    let mut cases = Vec::new();
+    for (i, &bits) in all.iter().enumerate() {
+        let text = format!(
+            "graph @f(%x: f32[{w}], %y: f32[{n}, 1]) -> f32[{n}, {w}], f32[{n}, {w}], f32[{n}, {w}], f32[{w}], f32[{w}], f32[{w}], f32[{n}, {w}] {{
+                %m = pam.mul %x, %y
+                %w = pam.mul %y, %x
+                %d = pam.div %x, %y
+                %c = const {{value = f32[][0x{bits:08X}]}}
+                %p = pam.mul %x, %c
+                %q = pam.div %x, %c
+                %s = pam.mul %x, %x
+                %r = pam.div %y, %x
+                return m = %m, w = %w, d = %d, p = %p, q = %q, s = %s, r = %r
+            }}",
+            w = n + 3
+        );
+        let graph = parse(&text, &Dims::default()).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let program = Program::new(graph, Arith::PAM).unwrap();
+        let values =
+            [("x".to_string(), numbers(&[n + 3])), ("y".to_string(), numbers(&[n, 1]))].into();
+        cases.push((i as u64, program, values));
+    }
+    check(&cases);
+}
+
 #[test]
 fn elementwise_primitives_of_integers() {
     for ty in ["i32", "i64"] {

@@ -2,13 +2,17 @@
 
 use pamc_passes::ir::{NodeId, TensorType};
 
-use super::PRIVATE;
 use super::abi::{Layout, Slot};
 use super::module::Module;
 use super::nest::memref;
 use super::profile;
 use crate::Error;
 use crate::schedule::{Call, Place, Schedule};
+
+/// Attributes of a function of nothing but calls: it grows with the depth of a network, and LLVM
+/// would spend more time on it than on the kernels.
+const CALLS: &str =
+    "passthrough = [\"noinline\", \"optnone\"], llvm.linkage = #llvm.linkage<internal>";
 
 /// Type of a block of bytes.
 pub(super) fn block(bytes: usize) -> String {
@@ -39,8 +43,7 @@ pub(super) fn steps(
     let mut params =
         vec![format!("%state: {}", block(state_bytes)), format!("%arena: {}", block(arena_bytes))];
     params.extend(arrays.iter().map(|(n, ty)| format!("%{n}: {}", memref(ty.dtype, ty.len()))));
-    let header =
-        format!("func.func private @{name}({}) attributes {{{PRIVATE}}}", params.join(", "));
+    let header = format!("func.func private @{name}({}) attributes {{{CALLS}}}", params.join(", "));
     module.b.region(header, |b| {
         if counters.is_some() {
             b.line(profile::read(0));

@@ -15,6 +15,8 @@ pub struct Built {
     pub nest: Nest,
     /// Value of each parameter.
     pub values: Vec<NodeId>,
+    /// A value that has no view over the nest's index space, if there is one.
+    pub unseen: Option<NodeId>,
 }
 
 /// Builds expressions over the index space of one group.
@@ -26,6 +28,7 @@ pub struct Builder<'a, 'g> {
     nest: Nest,
     values: Vec<NodeId>,
     memo: HashMap<(NodeId, View), usize>,
+    unseen: Option<NodeId>,
 }
 
 impl<'a, 'g> Builder<'a, 'g> {
@@ -38,12 +41,12 @@ impl<'a, 'g> Builder<'a, 'g> {
     ) -> Self {
         let nest =
             Nest { params: vec![], outer, inner, exprs: vec![], stores: vec![], ordered: (0, 0) };
-        Builder { fusion, raw, group, nest, values: vec![], memo: HashMap::new() }
+        Builder { fusion, raw, group, nest, values: vec![], memo: HashMap::new(), unseen: None }
     }
 
     /// The finished nest.
     pub fn finish(self) -> Built {
-        Built { nest: self.nest.simplified(), values: self.values }
+        Built { nest: self.nest.simplified(), values: self.values, unseen: self.unseen }
     }
 
     /// Dimensions that run in order.
@@ -108,29 +111,35 @@ impl<'a, 'g> Builder<'a, 'g> {
         let base = based.base;
         let chain = [&based.ops[..], chain].concat();
         let node = fusion.graph.node(base);
-        let view = self.through(&node.ty.shape, &chain);
+        let view = self.through(base, &chain);
         if let Some(&known) = self.memo.get(&(base, view.clone())) {
             return known;
         }
         let computed = self.group.is_some_and(|g| g.members.contains(&base));
         let expr = match node.op.prim() {
-            _ if inline(node) => self.inline(node, &chain),
-            Some(prim) if computed => self.compute(prim, node, &chain),
+            _ if inline(node) => self.inline(base, &chain),
+            Some(prim) if computed => self.compute(prim, base, &chain),
             _ => self.load(base, &view, None),
         };
         self.memo.insert((base, view), expr);
         expr
     }
 
-    /// Strides over the index space of a dense value seen through `chain`, which the grouping has
-    /// checked to exist.
-    fn through(&self, shape: &[usize], chain: &[ViewOp]) -> View {
-        let view = View::dense(shape).apply_all(chain);
-        debug_assert!(view.is_some(), "{shape:?} through {chain:?}");
-        view.unwrap_or_else(|| View::dense(&self.space())).canonical()
+    /// Strides over the index space of a dense value of a node seen through `chain`. The grouping has
+    /// checked that they exist; where they do not, the nest is no good.
+    fn through(&mut self, id: NodeId, chain: &[ViewOp]) -> View {
+        self.seen(id, View::dense(self.fusion.graph.shape(id)), chain).canonical()
     }
 
-    fn inline(&mut self, node: &Node, chain: &[ViewOp]) -> usize {
+    fn seen(&mut self, id: NodeId, view: View, chain: &[ViewOp]) -> View {
+        view.apply_all(chain).unwrap_or_else(|| {
+            self.unseen = Some(id);
+            View::dense(&self.space())
+        })
+    }
+
+    fn inline(&mut self, id: NodeId, chain: &[ViewOp]) -> usize {
+        let node = self.fusion.graph.node(id);
         let dtype = node.ty.dtype;
         if let Some(bits) = uniform(node) {
             return self.expr(dtype, Kind::Const(bits));
@@ -138,7 +147,7 @@ impl<'a, 'g> Builder<'a, 'g> {
         let axis = normalize_axis(node.attrs.int("axis"), node.ty.rank()).unwrap_or(0);
         let strides = (0..node.ty.rank()).map(|d| i64::from(d == axis)).collect();
         let ramp = View { shape: node.ty.shape.clone(), offset: 0, strides };
-        let ramp = ramp.apply_all(chain).unwrap_or(ramp);
+        let ramp = self.seen(id, ramp, chain);
         self.index(dtype, &ramp)
     }
 
@@ -147,8 +156,9 @@ impl<'a, 'g> Builder<'a, 'g> {
         self.expr(dtype, Kind::Index { offset: ramp.offset, strides })
     }
 
-    fn compute(&mut self, prim: Prim, node: &Node, chain: &[ViewOp]) -> usize {
+    fn compute(&mut self, prim: Prim, id: NodeId, chain: &[ViewOp]) -> usize {
         let fusion = self.fusion;
+        let node = fusion.graph.node(id);
         let dtype = node.ty.dtype;
         match prim {
             Prim::ReduceSum | Prim::ReduceMax | Prim::ReduceMin => self.reduce(prim, node),
@@ -157,12 +167,12 @@ impl<'a, 'g> Builder<'a, 'g> {
                 let (view, extent, stride) = gathered(node, &fusion.view(source));
                 let ops = operand_ops(fusion.graph, node, 1).unwrap_or_default();
                 let position = self.pull(node.inputs[1], &[&ops[..], chain].concat());
-                let view = view.apply_all(chain).unwrap_or(view).canonical();
+                let view = self.seen(id, view, chain).canonical();
                 let base = fusion.based[source.index()].base;
                 self.load(base, &view, Some(Position { expr: position, extent, stride }))
             }
             Prim::RandomBits => {
-                let ramp = self.through(&node.ty.shape, chain);
+                let ramp = self.through(id, chain);
                 let key = [0, 1].map(|i| self.key_word(node.inputs[0], i));
                 let counter = self.index(DType::I32, &ramp);
                 self.threefry(key, counter, node.attrs.int("stream") as u32)
@@ -263,7 +273,7 @@ pub fn fused(fusion: &Fusion, group: &Group, raw: &dyn Fn(NodeId) -> bool) -> Bu
             true => group.full_chain(),
             false => group.row_chain(),
         };
-        let view = b.through(&node.ty.shape, &chain);
+        let view = b.through(root, &chain);
         let expr = b.pull(root, &chain);
         b.store(expr, root, &view, None);
     }

@@ -21,7 +21,7 @@ pub fn calls(fusion: &Fusion, raw: Raw, machine: &Machine) -> Result<Vec<Call>, 
     for group in &fusion.groups {
         let Some(&root) = group.roots.first() else { continue };
         match group.work {
-            Work::Nest { .. } => push(&mut out, build::fused(fusion, group, raw), root),
+            Work::Nest { .. } => push(fusion, &mut out, build::fused(fusion, group, raw), root)?,
             Work::Special => special(fusion, raw, machine, root, &mut out)?,
         }
     }
@@ -29,21 +29,34 @@ pub fn calls(fusion: &Fusion, raw: Raw, machine: &Machine) -> Result<Vec<Call>, 
 }
 
 /// A copy of a new parameter or state to the place of the old one.
-pub fn update(fusion: &Fusion, new: NodeId, old: NodeId, out: &mut Vec<Call>) {
+pub fn update(fusion: &Fusion, new: NodeId, old: NodeId, out: &mut Vec<Call>) -> Result<(), Error> {
     let view = View::dense(fusion.graph.shape(old));
-    push(out, build::moved(fusion, &|_| false, new, (old, &view)), new);
+    push(fusion, out, build::moved(fusion, &|_| false, new, (old, &view)), new)
 }
 
 /// A nest as a call, unless it does nothing.
-fn push(out: &mut Vec<Call>, built: Built, node: NodeId) {
-    let Built { nest, values } = built;
+fn push(fusion: &Fusion, out: &mut Vec<Call>, built: Built, node: NodeId) -> Result<(), Error> {
+    let Built { nest, values, unseen } = built;
+    if let Some(id) = unseen {
+        return Err(no_view(fusion, id, node));
+    }
     if nest.stores.is_empty() || nest.outer.contains(&0) {
-        return;
+        return Ok(());
     }
     let mut writes: Vec<NodeId> = nest.stores.iter().map(|s| values[s.access.param]).collect();
     writes.dedup();
     let kernel = Kernel::Nest(nest);
     out.push(Call { kernel, args: values, writes, scratch: None, scratch_offset: 0, node });
+    Ok(())
+}
+
+fn no_view(fusion: &Fusion, id: NodeId, reader: NodeId) -> Error {
+    let [node, reader] = [id, reader].map(|id| fusion.graph.node(id));
+    let message = format!(
+        "the kernel of {} at {} cannot address {} of {} at {}: a defect of the compiler, please report it",
+        reader.op.name, reader.origin, node.ty, node.op.name, node.origin
+    );
+    Error::Program { message }
 }
 
 fn special(
@@ -71,10 +84,10 @@ fn special(
                 node: id,
             });
         }
-        Some(Prim::Concat) => concat(fusion, raw, id, node, out),
-        Some(Prim::Pad) => pad(fusion, raw, id, node, out),
-        Some(Prim::Fold) => fold(fusion, raw, id, node, out),
-        Some(Prim::ScatterAdd) => scatter(fusion, raw, id, node, out),
+        Some(Prim::Concat) => return concat(fusion, raw, id, node, out),
+        Some(Prim::Pad) => return pad(fusion, raw, id, node, out),
+        Some(Prim::Fold) => return fold(fusion, raw, id, node, out),
+        Some(Prim::ScatterAdd) => return scatter(fusion, raw, id, node, out),
         other => {
             let message = format!("no kernel for {} ({other:?})", node.op.name);
             return Err(Error::Program { message });
@@ -83,14 +96,21 @@ fn special(
     Ok(())
 }
 
-fn concat(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
+fn concat(
+    fusion: &Fusion,
+    raw: Raw,
+    id: NodeId,
+    node: &Node,
+    out: &mut Vec<Call>,
+) -> Result<(), Error> {
     let axis = normalize_axis(node.attrs.int("axis"), node.ty.rank()).unwrap_or(0);
     let mut whole = View::dense(&node.ty.shape);
     for &piece in &node.inputs {
         whole.shape = fusion.graph.shape(piece).to_vec();
-        push(out, build::moved(fusion, raw, piece, (id, &whole)), id);
+        push(fusion, out, build::moved(fusion, raw, piece, (id, &whole)), id)?;
         whole.offset += whole.strides[axis] * whole.shape[axis] as i64;
     }
+    Ok(())
 }
 
 /// A pad's value as an element, by its bits.
@@ -105,21 +125,32 @@ fn pad_bits(node: &Node) -> u64 {
     }
 }
 
-fn pad(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
-    push(out, build::filled(fusion, raw, id, pad_bits(node)), id);
+fn pad(
+    fusion: &Fusion,
+    raw: Raw,
+    id: NodeId,
+    node: &Node,
+    out: &mut Vec<Call>,
+) -> Result<(), Error> {
+    push(fusion, out, build::filled(fusion, raw, id, pad_bits(node)), id)?;
     let dense = View::dense(&node.ty.shape);
     let steps: Vec<i64> = node.attrs.ints("interior").iter().map(|i| i + 1).collect();
     let sizes = fusion.graph.shape(node.inputs[0]).to_vec();
     let slice = ViewOp::Slice(node.attrs.ints("lo").to_vec(), steps, sizes);
-    if let Some(inside) = dense.apply(&slice) {
-        push(out, build::moved(fusion, raw, node.inputs[0], (id, &inside)), id);
-    }
+    let inside = dense.apply(&slice).ok_or_else(|| no_view(fusion, id, id))?;
+    push(fusion, out, build::moved(fusion, raw, node.inputs[0], (id, &inside)), id)
 }
 
 /// Adds every window element to the position it was read from: over batch and channel, then in
 /// order over the kernel index, then over the windows.
-fn fold(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
-    push(out, build::filled(fusion, raw, id, 0), id);
+fn fold(
+    fusion: &Fusion,
+    raw: Raw,
+    id: NodeId,
+    node: &Node,
+    out: &mut Vec<Call>,
+) -> Result<(), Error> {
+    push(fusion, out, build::filled(fusion, raw, id, 0), id)?;
     let x = node.inputs[0];
     let shape = fusion.graph.shape(x).to_vec();
     let rank = (shape.len() - 2) / 2;
@@ -128,18 +159,25 @@ fn fold(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>)
         node.attrs.sizes("dilations"),
         shape[2..].to_vec(),
     );
-    let Some(target) = View::dense(&node.ty.shape).apply(&windows) else { return };
+    let target = View::dense(&node.ty.shape).apply(&windows);
+    let target = target.ok_or_else(|| no_view(fusion, id, id))?;
     let mut b = Builder::new(fusion, raw, None, (shape, Vec::new()));
     b.set_ordered((2, 2 + rank));
     let value = b.pull(x, &[]);
     let sum = b.load(id, &target, None);
     let sum = b.op(Prim::Add, node.ty.dtype, &[sum, value]);
     b.store(sum, id, &target, None);
-    push(out, b.finish(), id);
+    push(fusion, out, b.finish(), id)
 }
 
-fn scatter(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Call>) {
-    push(out, build::filled(fusion, raw, id, 0), id);
+fn scatter(
+    fusion: &Fusion,
+    raw: Raw,
+    id: NodeId,
+    node: &Node,
+    out: &mut Vec<Call>,
+) -> Result<(), Error> {
+    push(fusion, out, build::filled(fusion, raw, id, 0), id)?;
     let (index, updates) = (node.inputs[0], node.inputs[1]);
     let axis = normalize_axis(node.attrs.int("axis"), node.ty.rank()).unwrap_or(0);
     let (shape, axes) = (fusion.graph.shape(updates).to_vec(), fusion.graph.shape(index).to_vec());
@@ -158,7 +196,7 @@ fn scatter(fusion: &Fusion, raw: Raw, id: NodeId, node: &Node, out: &mut Vec<Cal
     let sum = b.load(id, &target, Some(position));
     let sum = b.op(Prim::Add, node.ty.dtype, &[sum, value]);
     b.store(sum, id, &target, Some(position));
-    push(out, b.finish(), id);
+    push(fusion, out, b.finish(), id)
 }
 
 /// An operand of a contraction: the view of its buffer over batch, row and column.
@@ -201,7 +239,7 @@ fn contraction(
     };
     let ([m, k], n) = (a.2, b.2[1]);
     if k == 0 {
-        push(out, build::filled(fusion, raw, id, 0), id);
+        push(fusion, out, build::filled(fusion, raw, id, 0), id)?;
         return Ok(());
     }
     let mut dense = View::dense(&node.ty.shape);

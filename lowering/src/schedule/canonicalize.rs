@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pamc_passes::ir::{Attrs, DType, Graph, GraphError, InputKind, Node, NodeId};
-use pamc_passes::ops::{self, Prim};
+use pamc_passes::ir::{Attrs, DType, Graph, GraphError, InputKind, Node, NodeId, Tensor};
+use pamc_passes::ops::{self, Prim, reduced_axes};
 
 use super::view::{ViewOp, padded};
 
@@ -46,6 +46,11 @@ pub fn canonicalize(graph: &Graph, outside: bool) -> Result<Canonical, GraphErro
         match node.op.prim() {
             Some(Prim::Unfold) if padded(node) => unfold(g, node, inputs[0]),
             Some(Prim::Fold) if padded(node) => fold(g, node, inputs[0]),
+            Some(Prim::ReduceSum | Prim::ReduceMax | Prim::ReduceMin)
+                if reduces_nothing(g.shape(inputs[0]), node) =>
+            {
+                single(g, node, inputs[0])
+            }
             _ => g.add(node.op, &inputs, node.attrs.clone(), node.origin.clone()),
         }
     })?;
@@ -64,6 +69,25 @@ pub fn canonicalize(graph: &Graph, outside: bool) -> Result<Canonical, GraphErro
         out.output(name, value)?;
     }
     Ok(Canonical { graph: out, copies })
+}
+
+/// True for a reduction over axes of extent 1.
+fn reduces_nothing(shape: &[usize], node: &Node) -> bool {
+    let axes = reduced_axes(&node.attrs, shape.len()).unwrap_or_default();
+    axes.iter().all(|&a| shape[a] == 1)
+}
+
+/// A reduction of single elements: a sum turns −0 to +0.
+fn single(g: &mut Graph, node: &Node, x: NodeId) -> Result<NodeId, GraphError> {
+    let origin = || node.origin.clone();
+    let attrs = Attrs::none().with("shape", node.ty.shape.as_slice());
+    let x = g.add(row("reshape"), &[x], attrs, origin())?;
+    if node.op.prim() != Some(Prim::ReduceSum) || node.ty.dtype != DType::F32 {
+        return Ok(x);
+    }
+    let zero = Attrs::none().with("value", Tensor::full(&[], 0f32));
+    let zero = g.add(row("const"), &[], zero, origin())?;
+    g.add(row("add"), &[x, zero], Attrs::none(), origin())
 }
 
 fn is_view_of(g: &Graph, id: NodeId, raw: &HashSet<NodeId>) -> bool {

@@ -184,7 +184,7 @@ impl Schedule {
             for (new, old, safe) in in_place::replacements(&graph, &calls) {
                 match places.get(&old) {
                     Some(&place) if safe => drop(places.insert(new, place)),
-                    _ => calls::update(&fusion, new, old, &mut calls),
+                    _ => calls::update(&fusion, new, old, &mut calls)?,
                 }
             }
         }
