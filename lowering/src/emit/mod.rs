@@ -12,6 +12,7 @@ mod module;
 pub(crate) mod nest;
 mod pam;
 mod profile;
+mod real;
 pub mod scalar;
 pub(crate) mod scan;
 mod step;

@@ -1,8 +1,8 @@
 //! Every elementwise primitive, for one element or a vector of them.
 
 use super::{
-    builder::Builder,
-    float, pam,
+    builder::{Builder, Code},
+    float, pam, real,
     types::{Elem, Value},
 };
 use pamc_passes::{ir::Attrs, ops::Prim};
@@ -64,6 +64,10 @@ fn unary(b: &mut Builder, prim: Prim, attrs: &Attrs, a: Value, to: Elem) -> Opti
         Log2Slope => pam::log2_slope(b, a),
         SqrtSlope => pam::sqrt_slope(b, a),
         FSqrt => b.unary("math.sqrt", a),
+        FExp if b.code() == Code::Cpu => real::exp(b, a),
+        FLog if b.code() == Code::Cpu => real::log(b, a),
+        FExp2 if b.code() == Code::Cpu => real::exp2(b, a),
+        FLog2 if b.code() == Code::Cpu => real::log2(b, a),
         FExp => b.unary("math.exp", a),
         FLog => b.unary("math.log", a),
         FExp2 => b.unary("math.exp2", a),
