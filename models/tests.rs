@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use pamc_lowering::codegen::Target;
+use pamc_lowering::emit::{EmitOptions, TrainPrograms, module_for_train};
 use pamc_passes::arith::Arith;
 use pamc_passes::interpret::{self, Values};
-use pamc_passes::ir::{DType, InputKind, Tensor, TensorType};
+use pamc_passes::ir::{DType, Graph, InputKind, Tensor, TensorType};
 use pamc_passes::pass;
 use pamc_passes::program::Program;
 use pamc_passes::train::{self, TrainSpec};
@@ -135,6 +137,44 @@ fn tiny_models_learn_a_batch_in_both_arithmetics() {
             assert!(last < 0.7 * first, "{} {}: {losses:?}", spec.name, arith.name());
         }
     }
+}
+
+/// The training step of a model as a graph of primitives, and values for all its inputs.
+fn step(model: &str, size: &str) -> (Graph, Values) {
+    let spec = MODELS.iter().find(|m| m.name == model).unwrap();
+    let mut model = spec.build(size, 2, Mode::Train).unwrap();
+    let loss = model.loss.clone().unwrap().attach(&mut model.graph).unwrap();
+    model.graph.output("loss", loss).unwrap();
+    let lowered = pass::lower(&model.graph, Arith::PAM).unwrap();
+    let made = train::build_step(&lowered, "loss", &[], &TrainSpec::default(), Arith::PAM).unwrap();
+    let mut values = model.initial(1);
+    values.extend(made.initial);
+    values.extend(
+        model.inputs(InputKind::Data).map(|i| (i.name.clone(), data(model.graph.ty(i.node)))),
+    );
+    (pass::expand(&made.step).unwrap(), values)
+}
+
+#[test]
+fn recomputation_saves_memory_and_changes_no_bit() {
+    for model in ["mlp", "cnn", "vit", "gpt", "translation"] {
+        let (plain, values) = step(model, "tiny");
+        let again = pass::recompute(&plain).unwrap();
+        let [plain, again] = [plain, again].map(|g| Program::new(g, Arith::PAM).unwrap());
+        let wanted = interpret::run(&plain, &values).unwrap();
+        for (name, value) in interpret::run(&again, &values).unwrap() {
+            assert!(value.same_value(&wanted[&name]), "{model}: {name}");
+        }
+    }
+    let (plain, _) = step("gpt", "context=64,layers=3,d=32,heads=4");
+    let again = pass::recompute(&plain).unwrap();
+    let arena = |graph| {
+        let step = Program::new(graph, Arith::PAM).unwrap();
+        let programs = TrainPrograms { step: &step, micro: None, accumulate: 1 };
+        module_for_train(programs, &Target::host(), &EmitOptions::default()).unwrap().stats
+    };
+    let [plain, again] = [plain, again].map(arena);
+    assert!(again.lower_bound < plain.lower_bound * 3 / 4, "{again:?} against {plain:?}");
 }
 
 #[test]

@@ -154,9 +154,18 @@ fn passes<'a>() -> [Pass<Unit<'a>>; 6] {
         },
         Pass {
             name: "simplify",
-            why: "last, on primitives only: bit-exact identities, constants, common terms",
+            why: "on primitives only: bit-exact identities, constants, common terms",
             optional: true,
             run: |u| u.each_reported("simplify", |g| Ok(pass::simplify(g)?)),
+        },
+        Pass {
+            name: "recompute",
+            why: "after simplify, which would unite what is computed twice with what it repeats",
+            optional: true,
+            run: |u| match &u.settings.train {
+                Some(spec) if spec.recompute => u.each(|g| Ok(pass::recompute(g)?)),
+                _ => Ok(()),
+            },
         },
     ]
 }

@@ -160,6 +160,7 @@ impl<'a> Demo<'a> {
             decayed: Decayed::Matrices,
             clip_norm: None,
             accumulate: 1,
+            recompute: false,
             grad: GradSpec::default(),
             metrics: Vec::new(),
         };

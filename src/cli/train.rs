@@ -79,6 +79,10 @@ pub struct TrainArgs {
     /// Micro-batches whose gradients are averaged for one update
     #[arg(long, value_name = "N", default_value_t = 1)]
     accumulate: usize,
+    /// Save memory: compute activations and attention weights again in the backward part where they
+    /// follow from what is kept anyway (the results stay the same)
+    #[arg(long)]
+    recompute: bool,
     /// Exact or approximate derivatives: a default, then overrides by part, by kind of operation, by
     /// operand: approx,loss=exact,matmul.b=exact
     #[arg(long, value_name = "SPEC", default_value = "approx,loss=exact")]
@@ -133,6 +137,7 @@ impl TrainArgs {
             decayed: self.decay,
             clip_norm: self.clip_norm.or(clip),
             accumulate: self.accumulate,
+            recompute: self.recompute,
             grad: self.grad.clone(),
             metrics: self.report.clone(),
         }

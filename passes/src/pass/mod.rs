@@ -2,8 +2,10 @@
 
 pub mod lower;
 mod real_identities;
+mod recompute;
 mod simplify;
 
 pub use lower::{expand, lower};
 pub use real_identities::real_identities;
+pub use recompute::recompute;
 pub use simplify::simplify;

@@ -265,6 +265,8 @@ pub struct TrainSpec {
     pub clip_norm: Option<f64>,
     /// Micro-batches whose gradients are averaged for one update.
     pub accumulate: usize,
+    /// Compute values of the forward part again in the backward part where that saves memory.
+    pub recompute: bool,
     /// Exact or approximate derivatives.
     pub grad: GradSpec,
     /// Reported beside the loss; the norm also whenever it is clipped.
@@ -281,6 +283,7 @@ impl Default for TrainSpec {
             decayed: Decayed::All,
             clip_norm: None,
             accumulate: 1,
+            recompute: false,
             grad: GradSpec::default(),
             metrics: vec![Metric::LearningRate],
         }
