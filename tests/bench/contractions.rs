@@ -65,7 +65,7 @@ fn fill(len: usize, seed: u32, zeros: bool, extremes: bool) -> Vec<f32> {
         match i % 677 {
             3 if extremes => f32::MIN_POSITIVE,
             211 if extremes => f32::MAX,
-            400 if extremes && i % 3 == 0 => f32::NAN,
+            400 if extremes && i.is_multiple_of(3) => f32::NAN,
             _ if zeros && bits & 1 << 30 != 0 => 0.0,
             _ => x,
         }
