@@ -113,7 +113,7 @@ impl Unit<'_> {
 }
 
 /// The passes, in order.
-fn passes<'a>() -> [Pass<Unit<'a>>; 6] {
+fn passes<'a>() -> [Pass<Unit<'a>>; 7] {
     [
         Pass {
             name: "real-identities",
