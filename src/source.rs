@@ -8,7 +8,7 @@ use pamc_passes::build::Cx;
 use pamc_passes::ir::{self, Dims, Extent, Graph, InputKind, NodeId, Tensor, TensorType};
 use pamc_passes::train::{Adam, AdamWForm, Optimizer};
 
-use crate::dsl::{Init, Loss, LossKind, Mode};
+use crate::dsl::{Init, Loss, LossKind, Mode, RNG};
 use crate::error::Error;
 use crate::models;
 use crate::onnx::{self, ImportOptions};
@@ -223,10 +223,10 @@ impl Source {
             }
             Source::Onnx(model) => {
                 let options = ImportOptions { dims: sizes(dims), ..ImportOptions::default() };
-                Ok(imported(model.import(&options)?))
+                Ok(imported(model.import(&options)?, seed))
             }
             Source::TrainingSet(set) => {
-                let mut model = imported(set.graphs(&sizes(dims))?.forward);
+                let mut model = imported(set.graphs(&sizes(dims))?.forward, seed);
                 model.initial = set_state(set);
                 Ok(model)
             }
@@ -306,9 +306,12 @@ fn opened(inputs: Vec<(String, Vec<Extent>)>) -> Vec<OpenInput> {
     inputs.into_iter().map(|(name, extents)| OpenInput { name, extents }).collect()
 }
 
-fn imported(import: onnx::Imported) -> Model {
+fn imported(import: onnx::Imported, seed: u64) -> Model {
     let stored = import.parameters.into_iter().chain(import.states);
-    let initial = stored.map(|p| (p.name, p.tensor)).collect();
+    let mut initial: BTreeMap<_, _> = stored.map(|p| (p.name, p.tensor)).collect();
+    if let Some(key) = import.graph.find_input(RNG) {
+        initial.insert(RNG.into(), Init::Key.tensor(RNG, import.graph.ty(key.node), seed));
+    }
     let notes = import.converted.iter().map(ToString::to_string).collect();
     Model { graph: import.graph, initial, loss: None, notes }
 }

@@ -82,6 +82,10 @@ fn from_npy<R: Read>(npy: NpyFile<R>) -> Result<Tensor, String> {
     let dims = if order == Order::Fortran { shape.iter().rev().copied().collect() } else { shape };
     let made = match (ty.type_char(), ty.size_field()) {
         (TypeChar::Float, 4) => Tensor::from_vec(&dims, read!(f32)),
+        (TypeChar::Float, 2) => {
+            let wide = read!(half::f16).into_iter().map(half::f16::to_f32);
+            Tensor::from_vec(&dims, wide.collect::<Vec<f32>>())
+        }
         (TypeChar::Float, 8) => Tensor::from_vec(&dims, read!(f64 => f32)),
         (TypeChar::Int, 8) => Tensor::from_vec(&dims, read!(i64)),
         (TypeChar::Int, 4) => Tensor::from_vec(&dims, read!(i32)),
