@@ -10,9 +10,11 @@ mod index;
 mod layout;
 mod loss;
 mod norm;
+mod pool;
 mod preview;
 mod quantize;
 mod random;
+mod rank;
 mod reduce;
 mod resize;
 mod rnn;
@@ -22,6 +24,7 @@ mod shape;
 mod signal;
 mod table;
 mod trig;
+mod window;
 
 use pamc_passes::ir::DType;
 
@@ -29,7 +32,7 @@ use super::site::{self, Site};
 use super::value::Value;
 use crate::onnx::proto::DataType;
 
-pub(super) use conv::{pool_index, pool_index_type};
+pub(super) use pool::{pool_index, pool_index_type};
 pub use table::{OpSupport, supported_ops};
 pub(super) use table::{Row, find};
 

@@ -1,9 +1,9 @@
 //! Recurrent layers, unrolled over the sequence.
 
-use pamc_passes::ir::{Attrs, DType, Tensor};
+use pamc_passes::ir::{Attrs, Tensor};
 
 use crate::onnx::import::site::Site;
-use crate::onnx::import::value::{Build, Fault, Made, Value, few, invalid, unsupported};
+use crate::onnx::import::value::{Build, Made, Value, few, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
 
@@ -334,63 +334,4 @@ pub(in crate::onnx) fn lstm(s: &mut Site) -> Out {
         let shown = h.apply(b, &cell)?;
         Ok(vec![b.mul(&output, &shown)?, cell])
     })
-}
-
-/// The rotation of pairs of elements of each head by angles that grow with the position.
-pub(in crate::onnx) fn rotary_embedding(s: &mut Site) -> Out {
-    let (x, mut cos, mut sin) = (s.input(0)?, s.input(1)?, s.input(2)?);
-    let shape = s.b.shape(&x);
-    let (interleaved, heads) = (s.flag("interleaved", false)?, s.int("num_heads", 0)?);
-    // [batch, length, heads, size]
-    let wide = match shape[..] {
-        [_, _, _, _] => s.b.transpose(&x, &[0, 2, 1, 3])?,
-        [n, len, width] => {
-            let heads = usize::try_from(heads).ok().filter(|&h| h > 0 && width.is_multiple_of(h));
-            let Some(h) = heads else {
-                return invalid(format!("{width} elements in {heads:?} heads"));
-            };
-            s.b.reshape(&x, &[n, len, h, width / h])?
-        }
-        _ => return invalid(format!("an operand of shape {shape:?}")),
-    };
-    let [n, len, h, size] = s.b.shape(&wide)[..] else { return invalid("a wrong rank") };
-    let turned = usize::try_from(s.int("rotary_embedding_dim", 0)?).unwrap_or(0);
-    let turned = if turned == 0 { size } else { turned };
-    if turned > size || !turned.is_multiple_of(2) {
-        return invalid(format!("{turned} of {size} elements are to be rotated"));
-    }
-    if let Some(positions) = s.opt(3) {
-        let positions = s.b.cast(&positions, DType::I64)?;
-        (cos, sin) = (s.b.gather(&cos, &positions, 0)?, s.b.gather(&sin, &positions, 0)?);
-    }
-    let half = turned / 2;
-    let angle = |s: &mut Site, v: &Value| match s.b.shape(v)[..] {
-        [b, l, d] if d == half && l == len => s.b.reshape(v, &[b, l, 1, d]),
-        ref other => Err(Fault::Invalid(format!("angles of shape {other:?}"))),
-    };
-    let (cos, sin) = (angle(s, &cos)?, angle(s, &sin)?);
-    let part = s.b.slice(&wide, 3, 0, turned)?;
-    let (a, b) = if interleaved {
-        let pairs = s.b.reshape(&part, &[n, len, h, half, 2])?;
-        (s.b.pick(&pairs, 4, 0)?, s.b.pick(&pairs, 4, 1)?)
-    } else {
-        (s.b.slice(&part, 3, 0, half)?, s.b.slice(&part, 3, half, half)?)
-    };
-    let (ac, bs) = (s.b.mul(&cos, &a)?, s.b.mul(&sin, &b)?);
-    let (sa, bc) = (s.b.mul(&sin, &a)?, s.b.mul(&cos, &b)?);
-    let (real, imaginary) = (s.b.sub(&ac, &bs)?, s.b.add(&sa, &bc)?);
-    let mut y = if interleaved {
-        let pairs = s.b.stack(&[real, imaginary], 4)?;
-        s.b.reshape(&pairs, &[n, len, h, turned])?
-    } else {
-        s.b.concat(&[&real, &imaginary], 3)?
-    };
-    if turned < size {
-        let rest = s.b.slice(&wide, 3, turned, size - turned)?;
-        y = s.b.concat(&[&y, &rest], 3)?;
-    }
-    if shape.len() == 4 {
-        return Ok(vec![s.b.transpose(&y, &[0, 2, 1, 3])?]);
-    }
-    Ok(vec![s.b.reshape(&y, &shape)?])
 }
