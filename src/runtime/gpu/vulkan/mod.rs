@@ -3,6 +3,7 @@
 mod device;
 mod features;
 mod instance;
+mod limits;
 mod machine;
 mod memory;
 
