@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn gradients_are_values_like_others() {
         // d = (a + b) · a, so ∂d/∂a = 2a + b and ∂d/∂b = a; the update takes them.
-        let text = "graph @g(%a: f32[], %b: f32[]) -> (f32[], f32[]) {
+        let text = "graph @g(%a: f32[], %b: f32[]) -> f32[], f32[] {
             %c = add %a, %b
             %d = mul %c, %a
             %ga = gradient %d, %a

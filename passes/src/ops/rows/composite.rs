@@ -65,6 +65,8 @@ pub static ROWS: &[Op] = &[
             1 => Ok(types[1].clone()),
             _ => Err(format!("y is {}, not a scalar", types[0])),
         },
+        // Expanding is for what differentiation leaves, which resolves these.
+        lower: Some(|cx, _| cx.fail("nothing has resolved this gradient")),
         grad: Grad::Missing,
         cost: 16,
         ..Op::BLANK
