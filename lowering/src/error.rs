@@ -30,6 +30,9 @@ pub enum Error {
         /// Diagnostics with their source locations, one per line.
         diagnostics: String,
     },
+    /// Emitted code that no proof can be made of.
+    #[error("cannot be proven: {0} has no translation")]
+    Untranslatable(String),
     /// LLVM failed to optimize, emit, load or disassemble code.
     #[error("LLVM failed to {stage}: {message}")]
     Llvm {

@@ -8,6 +8,7 @@ pub mod exec;
 pub mod gpu;
 pub mod kernels;
 pub mod opt;
+pub mod prove;
 pub mod schedule;
 
 pub use error::Error;

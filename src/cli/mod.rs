@@ -57,7 +57,7 @@ enum Command {
     Ops(ops::OpsArgs),
     /// List the rewrite rules
     Rules(ops::RulesArgs),
-    /// Prove every rewrite rule again
+    /// Prove every rewrite rule, and emitted code, again
     Prove(prove::ProveArgs),
 }
 

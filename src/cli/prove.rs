@@ -1,4 +1,4 @@
-//! `pamc prove`: every bit-exact rule, proven again.
+//! `pamc prove`: every bit-exact rule, and what is emitted for every primitive of floats, proven again.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -50,6 +50,7 @@ struct Row<'a> {
 pub fn run(args: &ProveArgs) -> Result<(), Error> {
     let start = Instant::now();
     let mut all = obligations(args.pairs).map_err(|e| Error::Proof(e.to_string()))?;
+    all.extend(pamc_lowering::prove::obligations()?);
     let named = |o: &Obligation<'_>| args.filter.as_ref().is_none_or(|f| o.subject.contains(f));
     all.retain(named);
     if all.is_empty() {

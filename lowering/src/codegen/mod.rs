@@ -71,6 +71,14 @@ pub struct Object {
     pub assembly: Option<String>,
 }
 
+/// Parses and verifies a module and shows it.
+pub(crate) fn with_module<T>(
+    text: &str,
+    show: impl FnOnce(&melior::ir::Module<'_>) -> T,
+) -> Result<T, Error> {
+    Ok(show(&mlir::Session::new().parse(text)?))
+}
+
 /// Compiles one MLIR module. Every call has its own MLIR and LLVM context: call it from many
 /// threads.
 ///

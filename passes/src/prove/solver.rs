@@ -46,7 +46,8 @@ impl Solver {
             [] => String::new(),
             names => format!("(get-value ({}))\n", names.join(" ")),
         };
-        let head = "(set-option :produce-models true)\n(set-logic QF_BVFP)\n";
+        let logic = if text.contains("(declare-fun") { "ALL" } else { "QF_BVFP" };
+        let head = format!("(set-option :produce-models true)\n(set-logic {logic})\n");
         let script = format!("{head}{text}(check-sat)\n{values}");
         let mut command = Command::new(self.name());
         match self {

@@ -38,6 +38,7 @@ enum Node {
 pub struct Arena {
     format: Format,
     width: u32,
+    plus: Option<&'static str>,
     nodes: RefCell<Vec<Node>>,
     known: RefCell<HashMap<Node, u32>>,
     variables: RefCell<Vec<String>>,
@@ -67,10 +68,17 @@ impl Arena {
         Arena {
             format,
             width,
+            plus: None,
             nodes: RefCell::default(),
             known: RefCell::default(),
             variables: RefCell::default(),
         }
+    }
+
+    /// The same with float addition as a commutative function of this name on patterns, of which
+    /// nothing else is known: what holds of any such function holds of the sum.
+    pub fn with_sums(self, plus: &'static str) -> Self {
+        Arena { plus: Some(plus), ..self }
     }
 
     /// A new integer variable.
@@ -130,7 +138,19 @@ impl Arena {
             Node::Select(c, a, b) => ("Int", format!("(ite {} {} {})", arg(c), arg(a), arg(b))),
             Node::Rounded(mode, x) => ("Int", format!("((_ fp.to_sbv {w}) {mode} {})", float(x))),
             Node::Float(op, x) => {
+                let bit = |a: &Arg| format!("((_ extract {} 0) {})", bits - 1, arg(a));
                 let value = match *op {
+                    "fp.add" if self.plus.is_some() => {
+                        let (plus, a, b) = (self.plus.unwrap_or_default(), bit(&x[0]), bit(&x[1]));
+                        let _ = writeln!(
+                            out,
+                            "(define-fun f{i} () (_ BitVec {bits}) ({plus} {a} {b}))"
+                        );
+                        let _ = writeln!(out, "(assert (= f{i} ({plus} {b} {a})))");
+                        let wide = format!("((_ zero_extend {}) f{i})", w - bits);
+                        let _ = writeln!(out, "(define-fun t{i} () (_ BitVec {w}) {wide})");
+                        return;
+                    }
                     "fp.add" => format!("(fp.add RNE {} {})", float(&x[0]), float(&x[1])),
                     _ => format!("({fp} RNE {})", arg(&x[0])),
                 };
