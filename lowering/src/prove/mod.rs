@@ -129,7 +129,7 @@ fn reference_of<'a>(case: &Case, x: &[Sym<'a>]) -> Option<Want<'a>> {
 
 /// The problem that operands on which the emitted text and the reference differ satisfy.
 fn export(case: &Case, text: &str) -> Result<String, Error> {
-    let emitted = with_module(text, |module| smt::translate(module))??;
+    let emitted = with_module(text, smt::translate)??;
     let bad = || Error::Untranslatable(format!("{} has no reference", case.name));
     let arena = Arena::new(F, F.bits() + 2).with_sums(smt::PLUS);
     let x: Vec<_> = (0..case.operands).map(|i| arena.variable(&format!("w{i}"))).collect();
