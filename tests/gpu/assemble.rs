@@ -43,12 +43,13 @@ fn nvidia(program: &Program, target: GpuTarget) -> Result<(), String> {
     };
     let made = compile_run(program, target, Format::Ptx).map_err(|e| e.to_string())?;
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    for module in &made.modules {
+    for (number, module) in made.modules.iter().enumerate() {
         let [ptx, cubin] = ["kernels.ptx", "kernels.cubin"].map(|n| folder.path().join(n));
         std::fs::write(&ptx, &module.bytes).map_err(|e| e.to_string())?;
         let usage = code::assemble(&ptxas, &ptx, &target.name(), &cubin)?;
-        if usage.len() != made.plan.kernels.len() {
-            return Err(format!("{} of {} kernels", usage.len(), made.plan.kernels.len()));
+        let count = made.plan.kernels.iter().filter(|k| k.module == number).count();
+        if usage.len() != count {
+            return Err(format!("{} of {count} kernels", usage.len()));
         }
         no_spills(usage)?;
     }
@@ -58,13 +59,14 @@ fn nvidia(program: &Program, target: GpuTarget) -> Result<(), String> {
 fn amd(program: &Program, target: GpuTarget) -> Result<(), String> {
     let made = compile_run(program, target, Format::Amdgcn).map_err(|e| e.to_string())?;
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    for module in &made.modules {
+    for (number, module) in made.modules.iter().enumerate() {
         let source = folder.path().join("kernels.s");
         std::fs::write(&source, &module.bytes).map_err(|e| e.to_string())?;
         code::assemble_amd(&source, &target.name(), &folder.path().join("kernels.hsaco"))?;
         let usage = code::amd_usage(&String::from_utf8_lossy(&module.bytes));
-        if usage.len() != made.plan.kernels.len() {
-            return Err(format!("{} of {} kernels", usage.len(), made.plan.kernels.len()));
+        let count = made.plan.kernels.iter().filter(|k| k.module == number).count();
+        if usage.len() != count {
+            return Err(format!("{} of {count} kernels", usage.len()));
         }
         no_spills(usage)?;
     }

@@ -3,6 +3,7 @@
 
 pub mod assemble;
 mod code;
+mod contractions;
 mod generated;
 mod matmuls;
 mod training;

@@ -1,6 +1,7 @@
 //! The kernels of a program: each one once, and their code.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::plan::{self, Argument, Format, Launch, Module, Requirements};
 use super::{GpuTarget, check, tools};
@@ -102,33 +103,36 @@ impl Kernels {
         Made { entry, grid, writes, shape, text, bindings, origin: origin.into() }
     }
 
-    /// Compile all of them: for Vulkan each to a module of its own, else all to one.
+    /// Compile all of them: for Vulkan each to a module of its own, else a few to one.
     pub fn compile(self) -> Result<Compiled, Error> {
         let format = self.format;
-        let each = format == Format::Spirv;
-        let mut modules = Vec::new();
-        if each {
-            for made in &self.made {
-                let object = compile_gpu(&made.text, self.target)?;
-                check::multiplication_free(&object.lowered)?;
-                let name = format!("{}.{}", made.entry, format.ending());
-                modules.push(Module { name, bytes: object.code });
-            }
-        } else {
-            let text: String = self.made.iter().map(|m| m.text.as_str()).collect();
-            let object = compile_gpu(&text, self.target)?;
+        let count = match format {
+            Format::Spirv => self.made.len(),
+            _ => self.made.len().div_ceil(TOGETHER),
+        };
+        // In turns, since the costly ones are neighbours.
+        let texts: Vec<String> = (0..count)
+            .map(|m| self.made.iter().skip(m).step_by(count).map(|k| k.text.as_str()).collect())
+            .collect();
+        let codes = parallel(&texts, |text| {
+            let object = compile_gpu(text, self.target)?;
             check::multiplication_free(&object.lowered)?;
-            let bytes = match format {
-                Format::Cubin => tools::cubin(&object.code, &self.target.name())?,
-                Format::Hsaco => tools::hsaco(&object.object)?,
-                _ => object.code,
-            };
-            modules.push(Module { name: format!("kernels.{}", format.ending()), bytes });
-        }
+            match format {
+                Format::Cubin => tools::cubin(&object.code, &self.target.name()),
+                Format::Hsaco => tools::hsaco(&object.object),
+                _ => Ok(object.code),
+            }
+        })?;
+        let name = |m: usize| match format {
+            Format::Spirv => format!("{}.{}", self.made[m].entry, format.ending()),
+            _ => format!("kernels_{m}.{}", format.ending()),
+        };
+        let modules = codes.into_iter().enumerate();
+        let modules = modules.map(|(m, bytes)| Module { name: name(m), bytes }).collect();
         let int64 = self.made.iter().any(|m| m.text.contains("i64"));
         let kernels = self.made.into_iter().enumerate().map(|(i, made)| plan::Kernel {
             entry: made.entry,
-            module: if each { i } else { 0 },
+            module: i % count,
             workgroup: [made.shape.threads as u32, 1, 1],
             shared_bytes: made.shape.shared_bytes(),
             bindings: made.bindings,
@@ -137,6 +141,29 @@ impl Kernels {
         });
         Ok(Compiled { modules, kernels: kernels.collect(), int64 })
     }
+}
+
+/// Kernels in one module, where not each has its own.
+const TOGETHER: usize = 8;
+
+/// The results of `work` on each text, or the first failure; on all cores.
+fn parallel(
+    texts: &[String],
+    work: impl Fn(&str) -> Result<Vec<u8>, Error> + Sync,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<(usize, Result<Vec<u8>, Error>)> = std::thread::scope(|scope| {
+        let run = || {
+            let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < texts.len());
+            std::iter::from_fn(take).map(|i| (i, work(&texts[i]))).collect::<Vec<_>>()
+        };
+        let workers: Vec<_> = (0..threads.min(texts.len())).map(|_| scope.spawn(run)).collect();
+        let joined = workers.into_iter().map(|w| w.join());
+        joined.flat_map(|w| w.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// A nest whose parameters are all different memory.

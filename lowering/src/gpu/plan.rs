@@ -31,13 +31,13 @@ pub enum Format {
     /// SPIR-V binaries for Vulkan, one a kernel; arguments are storage buffers in descriptor set 0,
     /// argument i at binding i.
     Spirv,
-    /// PTX text, one file; arguments are pointers, in order.
+    /// PTX text, a few kernels a file; arguments are pointers, in order.
     Ptx,
-    /// An ELF file of NVIDIA machine code, one; arguments as for PTX.
+    /// ELF files of NVIDIA machine code; arguments as for PTX.
     Cubin,
-    /// AMDGPU assembly text, one; arguments are pointers, in order.
+    /// AMDGPU assembly text; arguments are pointers, in order.
     Amdgcn,
-    /// A shared object of AMDGPU machine code, one; arguments as for assembly.
+    /// Shared objects of AMDGPU machine code; arguments as for assembly.
     Hsaco,
 }
 
