@@ -100,7 +100,7 @@ impl Model {
             }
             model.initializers.push(NamedTensor { name, tensor: constant.decoded.tensor });
             match constant.shell {
-                Shell::Dense(t) => graph.initializer.push(t),
+                Shell::Dense(t) => graph.initializer.push(*t),
                 Shell::Sparse(t) => graph.sparse_initializer.push(*t),
             }
         }
@@ -198,7 +198,7 @@ impl Model {
 
 /// A constant's message without its data.
 enum Shell {
-    Dense(TensorProto),
+    Dense(Box<TensorProto>),
     Sparse(Box<SparseTensorProto>),
 }
 
@@ -281,7 +281,7 @@ impl Parts<'_> {
     fn dense(&mut self, payload: Bytes) -> Result<(), OnnxError> {
         let proto = TensorProto::decode(payload).map_err(|e| self.bad(e))?;
         let decoded = tensor::decode(&proto, folder(self.path));
-        self.constant(Shell::Dense(proto.without_data()), decoded)
+        self.constant(Shell::Dense(Box::new(proto.without_data())), decoded)
     }
 
     fn sparse(&mut self, payload: Bytes) -> Result<(), OnnxError> {
