@@ -1,6 +1,4 @@
 # Each target sets up what it needs: nothing but a Debian 12 with Rust is assumed.
-TORCH := 2.15.0
-
 .DEFAULT_GOAL := help
 .PHONY: help setup build test test-gpu conformance prove lint demo bench bench-gpu bench-peers fuzz onnxruntime
 
@@ -44,12 +42,11 @@ demo: build ## Train a small GPT on public-domain text without multiplying, and 
 	target/release/pamc demo --out target/demo
 
 bench: setup ## Time kernels and training steps, PAM beside ordinary floats
-	cargo bench --bench bench
+	cargo bench --bench bench -- $(ARGS)
 
 bench-peers: setup ## The same with PyTorch, from PyPI, in turns with it
-	test -x target/peers/bin/python || python3 -m venv target/peers
-	target/peers/bin/pip install --quiet torch==$(TORCH) numpy
-	cargo bench --bench bench -- --peer target/peers/bin/python
+	.ci/python.sh target/python-torch torch==2.15.0 numpy
+	cargo bench --bench bench -- --peer target/python-torch/bin/python $(ARGS)
 
 bench-gpu: gpu-tools ## Tell what contractions cost on GPUs from their machine code (ARGS=--json for JSON); needs no GPU
 	@$(WITH_GPU_TOOLS) cargo bench --profile dev --bench gpu -- $(ARGS)
