@@ -52,6 +52,12 @@ pub enum Error {
     /// An object file could not be read.
     #[error("malformed object file: {0}")]
     Object(#[from] object::Error),
+    /// A file could not be audited.
+    #[error("cannot be audited: {message}")]
+    Audit {
+        /// Why not, and what to do.
+        message: String,
+    },
     /// No linker is installed.
     #[error("no linker found (tried {}); install the Debian package lld-22", tried.join(", "))]
     MissingLinker {

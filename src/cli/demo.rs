@@ -272,8 +272,10 @@ fn side(
     files: Vec<PathBuf>,
 ) -> Side {
     let mut multiplies = BTreeMap::new();
-    for (mnemonic, count) in found.functions.iter().flat_map(|f| &f.mnemonics) {
-        *multiplies.entry(mnemonic.clone()).or_default() += count;
+    let (calls, instructions): (Vec<_>, Vec<_>) =
+        found.findings.iter().partition(|f| f.kind.is_call());
+    for finding in &instructions {
+        *multiplies.entry(finding.what.clone()).or_default() += 1;
     }
     Side {
         arith,
@@ -284,10 +286,10 @@ fn side(
         eval_loss: outcome.scores.map(|s| s.eval_loss),
         perplexity: outcome.scores.and_then(|s| s.perplexity),
         multiplies,
-        multiplies_total: found.total(),
-        library_calls: found.library_calls.clone(),
-        address_multiplies: found.integer_multiplies(),
-        instructions: found.instructions(),
+        multiplies_total: instructions.len(),
+        library_calls: calls.iter().map(|f| f.what.clone()).collect(),
+        address_multiplies: found.address_multiplies(),
+        instructions: found.operations(),
         sample,
         files,
         interrupted: outcome.interrupted,

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod args;
+mod audit;
 mod demo;
 mod devices;
 mod emit;
@@ -47,6 +48,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// List the devices that programs can run on
     Devices(devices::DevicesArgs),
+    /// Look for multiplications of data in compiled code and in models
+    Audit(audit::AuditArgs),
     /// Show what became of a node, step by step
     Explain(explain::ExplainArgs),
     /// Show where the time of a compiled program goes, by source node
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Train(args)), _) => train::run(&args),
         (Some(Command::Demo(args)), _) => demo::run(&args),
         (Some(Command::Devices(args)), _) => devices::run(&args),
+        (Some(Command::Audit(args)), _) => audit::run(&args),
         (Some(Command::Explain(args)), _) => explain::run(&args),
         (Some(Command::Profile(args)), _) => profile::run(&args),
         (Some(Command::Opt(args)), _) => opt::run(&args),

@@ -5,6 +5,7 @@
 //! copies every tensor. Files are not trusted: sizes are
 //! checked before memory is taken, and damage is an error that names the file.
 
+mod audit;
 mod checkpoint;
 mod error;
 mod export;
@@ -18,6 +19,7 @@ mod tensor;
 mod training;
 mod wire;
 
+pub use audit::audit;
 pub use checkpoint::{Checkpoint, NamedTensor, OptimizerGroup, ParameterState, Property};
 pub use error::{NodeRef, OnnxError, TensorError, UnboundDim, Unsupported};
 pub use export::{ExportError, export};

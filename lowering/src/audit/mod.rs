@@ -1,43 +1,140 @@
-//! What a compiled object really computes with: multiplications counted by disassembly.
-//!
-//! "Free of multiplication" is said of tensor data. Scalar integer multiplies compute addresses and
-//! are counted apart; everything that multiplies, divides or takes roots of floats, and every
-//! integer multiply on vectors, is a finding.
+//! What compiled code really computes with.
+#![doc = include_str!("METHOD.md")]
 
-mod classify;
-mod disassemble;
+mod amdgcn;
+mod calls;
+pub mod flow;
+mod formats;
+mod llvm_ir;
+pub mod machine;
+mod mlir;
+mod names;
+mod native;
+mod ptx;
+mod sass;
+mod spirv;
 
-pub use classify::Kind;
+pub use formats::{Format, Outcome, audit as file};
 
-use crate::{Error, codegen::Arch};
-use classify::{Class, classify, is_arithmetic_call};
-use disassemble::Disassembler;
-use object::{Architecture, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
+use crate::Error;
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, ffi::CStr, fmt};
 
-/// What was found in one function.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Function {
-    /// Symbol name; empty for code before the first symbol.
-    pub name: String,
-    /// Number of instructions.
-    pub instructions: usize,
-    /// Number of findings of each kind.
-    pub findings: BTreeMap<Kind, usize>,
-    /// The findings again, by mnemonic.
-    pub mnemonics: BTreeMap<String, usize>,
-    /// Scalar integer multiplies and divides: address arithmetic.
-    pub integer_multiplies: usize,
+/// Global that lists, one function a line, which nodes of a model it computes.
+pub const NODES_SYMBOL: &CStr = c"pamc_nodes";
+
+/// A kind of finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Float multiply.
+    Multiply,
+    /// Float divide or remainder.
+    Divide,
+    /// Fused multiply-add, of any signs.
+    FusedMultiplyAdd,
+    /// Float square root.
+    SquareRoot,
+    /// Exponential, logarithm, trigonometric function, power.
+    Transcendental,
+    /// Approximate reciprocal, reciprocal root or exponential.
+    Approximation,
+    /// Dot and matrix products, convolutions.
+    DotProduct,
+    /// Integer multiply on vectors: tensor data, not addresses.
+    VectorIntegerMultiply,
+    /// Scalar integer multiply or divide whose result becomes data.
+    IntegerMultiply,
+    /// Call of a library function that computes one of these.
+    LibraryCall,
+    /// Call of a function that is neither in the file nor known.
+    UnknownCall,
+    /// Instruction or operation that the audit does not know.
+    Unknown,
 }
 
-/// What was found in an object file or shared library.
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 12] = [
+        Kind::Multiply,
+        Kind::Divide,
+        Kind::FusedMultiplyAdd,
+        Kind::SquareRoot,
+        Kind::Transcendental,
+        Kind::Approximation,
+        Kind::DotProduct,
+        Kind::VectorIntegerMultiply,
+        Kind::IntegerMultiply,
+        Kind::LibraryCall,
+        Kind::UnknownCall,
+        Kind::Unknown,
+    ];
+
+    /// True if what was found is a call of a function elsewhere.
+    pub fn is_call(self) -> bool {
+        matches!(self, Kind::LibraryCall | Kind::UnknownCall)
+    }
+
+    /// In words, plural.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Multiply => "float multiplies",
+            Kind::Divide => "float divides",
+            Kind::FusedMultiplyAdd => "fused multiply-adds",
+            Kind::SquareRoot => "square roots",
+            Kind::Transcendental => "transcendental functions",
+            Kind::Approximation => "reciprocal approximations",
+            Kind::DotProduct => "dot products",
+            Kind::VectorIntegerMultiply => "vector integer multiplies",
+            Kind::IntegerMultiply => "integer multiplies of data",
+            Kind::LibraryCall => "calls of the math library",
+            Kind::UnknownCall => "calls of unknown functions",
+            Kind::Unknown => "unknown operations",
+        }
+    }
+}
+
+/// What is in one function, kernel or graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// Number of instructions or operations.
+    pub operations: usize,
+    /// Integer multiplies and divides that only addresses, bounds and conditions over indices use.
+    pub address_multiplies: usize,
+    /// Integer multiplies and divides by 0 or ± a power of two: moves, negations, shifts.
+    pub shifts: usize,
+    /// Multiplies of constants only: they load a number.
+    pub constants: usize,
+}
+
+/// One operation that must not be there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What sort of operation.
+    pub kind: Kind,
+    /// Function, kernel or graph it is in.
+    pub function: String,
+    /// Instruction or operation.
+    pub what: String,
+    /// Address or line in the audited file.
+    pub place: String,
+    /// Where it comes from: file and line, or nodes of the model, if the file says.
+    pub source: Option<String>,
+    /// Why an integer multiply is not address arithmetic.
+    pub reason: Option<String>,
+}
+
+/// What was found in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Every function, in address order.
+    /// What sort of file it is.
+    pub format: String,
+    /// Every function, in the order of the file.
     pub functions: Vec<Function>,
-    /// Undefined symbols that compute products, quotients, roots or transcendentals, sorted.
-    pub library_calls: Vec<String>,
+    /// Every finding.
+    pub findings: Vec<Finding>,
     /// Bytes in code sections that are no instruction.
     pub undecoded: usize,
 }
@@ -45,46 +142,60 @@ pub struct Report {
 impl Report {
     /// True if nothing was found and all code was understood.
     pub fn is_multiplication_free(&self) -> bool {
-        self.total() == 0 && self.library_calls.is_empty() && self.undecoded == 0
+        self.findings.is_empty() && self.undecoded == 0
     }
 
     /// Number of findings of one kind.
     pub fn count(&self, kind: Kind) -> usize {
-        self.functions.iter().filter_map(|f| f.findings.get(&kind)).sum()
+        self.findings.iter().filter(|f| f.kind == kind).count()
     }
 
-    /// Number of findings of all kinds, library calls apart.
-    pub fn total(&self) -> usize {
-        self.functions.iter().flat_map(|f| f.findings.values()).sum()
+    /// Number of instructions or operations.
+    pub fn operations(&self) -> usize {
+        self.functions.iter().map(|f| f.operations).sum()
     }
 
-    /// Number of instructions.
-    pub fn instructions(&self) -> usize {
-        self.functions.iter().map(|f| f.instructions).sum()
+    /// Number of integer multiplies and divides that compute addresses.
+    pub fn address_multiplies(&self) -> usize {
+        self.functions.iter().map(|f| f.address_multiplies).sum()
     }
 
-    /// Number of scalar integer multiplies and divides.
-    pub fn integer_multiplies(&self) -> usize {
-        self.functions.iter().map(|f| f.integer_multiplies).sum()
+    /// Names the nodes that functions come from: lines of function, tab, nodes.
+    fn attribute(&mut self, lines: &str) {
+        let nodes: BTreeMap<&str, &str> =
+            lines.trim_matches('\0').lines().filter_map(|l| l.split_once('\t')).collect();
+        for finding in self.findings.iter_mut().filter(|f| f.source.is_none()) {
+            // A part that was outlined is named after the whole.
+            let name = finding.function.split("..").next().unwrap_or_default();
+            finding.source = nodes.get(name).map(|n| (*n).to_owned());
+        }
     }
 }
 
-/// One line of totals, then one for each function with findings.
+/// One line of totals, then one for each sort of finding in each function.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} instructions", self.instructions())?;
-        for kind in Kind::ALL {
+        write!(f, "{} instructions", self.operations())?;
+        for kind in Kind::ALL.into_iter().filter(|k| self.count(*k) > 0) {
             write!(f, ", {} {}", self.count(kind), kind.name())?;
         }
-        write!(f, ", {} scalar integer multiplies", self.integer_multiplies())?;
-        for function in self.functions.iter().filter(|f| !f.findings.is_empty()) {
-            write!(f, "\n  {}:", function.name)?;
-            for (mnemonic, count) in &function.mnemonics {
-                write!(f, " {count}×{mnemonic}")?;
-            }
+        if self.findings.is_empty() {
+            write!(f, ", none multiplies data")?;
         }
-        if !self.library_calls.is_empty() {
-            write!(f, "\n  calls {}", self.library_calls.join(", "))?;
+        write!(f, ", {} integer multiplies for addresses", self.address_multiplies())?;
+        let mut lines: BTreeMap<(&str, &str, Option<&str>, Option<&str>), usize> = BTreeMap::new();
+        for x in &self.findings {
+            let key = (&*x.function, &*x.what, x.reason.as_deref(), x.source.as_deref());
+            *lines.entry(key).or_default() += 1;
+        }
+        for ((function, what, reason, source), count) in lines {
+            write!(f, "\n  {function}: {count}×{what}")?;
+            if let Some(reason) = reason {
+                write!(f, ", which {reason}")?;
+            }
+            if let Some(source) = source {
+                write!(f, " ({source})")?;
+            }
         }
         if self.undecoded > 0 {
             write!(f, "\n  {} bytes are no instruction", self.undecoded)?;
@@ -93,79 +204,22 @@ impl fmt::Display for Report {
     }
 }
 
-/// Disassembles every code section of an ELF object or shared library for x86-64 or AArch64.
+/// Audits a file of which the caller knows that it is one module or object, such as one it made.
+///
+/// # Errors
+/// As [`file`]; also if it could not be read here.
+pub fn one(bytes: &[u8]) -> Result<Report, Error> {
+    match file(bytes)?.pop() {
+        Some((_, Outcome::Audited(report))) => Ok(report),
+        Some((_, Outcome::Skipped(message))) => Err(Error::Audit { message }),
+        None => Err(Error::Audit { message: "an archive without members".into() }),
+    }
+}
+
+/// Audits an ELF object, shared library or executable for x86-64 or AArch64.
 ///
 /// # Errors
 /// [`Error::Object`] for a malformed file, [`Error::Llvm`] for another processor.
 pub fn object(bytes: &[u8]) -> Result<Report, Error> {
-    let file = object::File::parse(bytes)?;
-    let arch = match file.architecture() {
-        Architecture::X86_64 => Arch::X86_64,
-        Architecture::Aarch64 => Arch::Aarch64,
-        other => {
-            let message = format!("code for {other:?} is not understood");
-            return Err(Error::Llvm { stage: "disassemble", message });
-        }
-    };
-    let disassembler = Disassembler::new(arch)?;
-    let mut report = Report::default();
-    for section in file.sections().filter(|s| s.kind() == SectionKind::Text) {
-        let mut symbols: Vec<_> = (file.symbols().chain(file.dynamic_symbols()))
-            .filter(|s| s.kind() == SymbolKind::Text && s.section_index() == Some(section.index()))
-            .map(|s| (s.address(), s.name().unwrap_or_default()))
-            .collect();
-        symbols.sort_unstable();
-        symbols.dedup_by_key(|s| s.0);
-        let code = Code { start: section.address(), bytes: section.data()?, symbols };
-        code.audit(arch, &disassembler, &mut report);
-    }
-    report.library_calls = (file.symbols().chain(file.dynamic_symbols()))
-        .filter(|s| s.is_undefined())
-        .filter_map(|s| s.name().ok())
-        .filter(|name| is_arithmetic_call(name))
-        .map(Into::into)
-        .collect();
-    report.library_calls.sort_unstable();
-    report.library_calls.dedup();
-    Ok(report)
-}
-
-/// One code section.
-struct Code<'a> {
-    start: u64,
-    bytes: &'a [u8],
-    // Address and name of each function, ascending.
-    symbols: Vec<(u64, &'a str)>,
-}
-
-impl Code<'_> {
-    fn audit(&self, arch: Arch, disassembler: &Disassembler, report: &mut Report) {
-        let mut functions = BTreeMap::<u64, Function>::new();
-        let mut offset = 0;
-        while offset < self.bytes.len() {
-            let address = self.start + offset as u64;
-            let Some((length, text)) = disassembler.decode(&self.bytes[offset..], address) else {
-                let step = disassembler.step().min(self.bytes.len() - offset);
-                report.undecoded += step;
-                offset += step;
-                continue;
-            };
-            offset += length;
-            let after = self.symbols.partition_point(|s| s.0 <= address);
-            let (entry, name) = after.checked_sub(1).map_or((0, ""), |i| self.symbols[i]);
-            let function = functions.entry(entry).or_default();
-            function.name = name.into();
-            function.instructions += 1;
-            match classify(arch, &text) {
-                Class::Other => {}
-                Class::ScalarInteger => function.integer_multiplies += 1,
-                Class::Finding(kind) => {
-                    *function.findings.entry(kind).or_default() += 1;
-                    let mnemonic = classify::split(&text).0.to_owned();
-                    *function.mnemonics.entry(mnemonic).or_default() += 1;
-                }
-            }
-        }
-        report.functions.extend(functions.into_values());
-    }
+    native::audit(bytes)
 }

@@ -22,7 +22,7 @@ pub use gpu::{GpuObject, compile_gpu};
 pub use jit::Jit;
 pub use link::link_shared;
 pub(crate) use link::run_linker;
-pub(crate) use llvm::initialize;
+pub(crate) use llvm::{c_string, initialize};
 pub use openmp::{set_threads, threads};
 pub use target::{Arch, Target};
 

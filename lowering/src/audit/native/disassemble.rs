@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    codegen::{Arch, initialize},
+    codegen::{Arch, c_string, initialize},
 };
 use llvm_sys::disassembler::*;
 use std::{
@@ -11,9 +11,9 @@ use std::{
 };
 
 /// Decodes one instruction at a time.
-pub(super) struct Disassembler {
+pub(in crate::audit) struct Disassembler {
     context: LLVMDisasmContextRef,
-    arch: Arch,
+    step: usize,
 }
 
 impl Drop for Disassembler {
@@ -25,17 +25,25 @@ impl Drop for Disassembler {
 
 impl Disassembler {
     /// A disassembler of every extension of a processor family.
-    pub(super) fn new(arch: Arch) -> Result<Self, Error> {
+    pub(in crate::audit) fn new(arch: Arch) -> Result<Self, Error> {
+        match arch {
+            Arch::X86_64 => Self::create(c"x86_64-unknown-linux-gnu", c"", c"", 1),
+            Arch::Aarch64 => Self::create(c"aarch64-unknown-linux-gnu", c"", c"+all", 4),
+        }
+    }
+
+    /// A disassembler for one of AMD's GPUs.
+    pub(in crate::audit) fn amdgcn(processor: &str) -> Result<Self, Error> {
+        Self::create(c"amdgcn-amd-amdhsa", &c_string(processor), c"", 4)
+    }
+
+    fn create(triple: &CStr, cpu: &CStr, features: &CStr, step: usize) -> Result<Self, Error> {
         initialize();
-        let (triple, features) = match arch {
-            Arch::X86_64 => (c"x86_64-unknown-linux-gnu", c""),
-            Arch::Aarch64 => (c"aarch64-unknown-linux-gnu", c"+all"),
-        };
         // SAFETY: the strings are NUL-terminated; no callbacks are given.
         let context = unsafe {
             LLVMCreateDisasmCPUFeatures(
                 triple.as_ptr(),
-                c"".as_ptr(),
+                cpu.as_ptr(),
                 features.as_ptr(),
                 null_mut(),
                 0,
@@ -47,13 +55,13 @@ impl Disassembler {
             let message = "LLVM has no disassembler for this processor".into();
             return Err(Error::Llvm { stage: "disassemble", message });
         }
-        Ok(Self { context, arch })
+        Ok(Self { context, step })
     }
 
     /// Length in bytes and text of the instruction at the head of `code`; `None` if there is none.
-    pub(super) fn decode(&self, code: &[u8], address: u64) -> Option<(usize, String)> {
-        // No instruction is longer than 15 bytes; the copy is what the C signature wants mutable.
-        let mut window = [0u8; 16];
+    pub(in crate::audit) fn decode(&self, code: &[u8], address: u64) -> Option<(usize, String)> {
+        // No instruction is longer than 20 bytes; the copy is what the C signature wants mutable.
+        let mut window = [0u8; 32];
         let available = code.len().min(window.len());
         window[..available].copy_from_slice(&code[..available]);
         let mut text = [0 as c_char; 256];
@@ -73,10 +81,7 @@ impl Disassembler {
     }
 
     /// Bytes to skip over what is no instruction.
-    pub(super) fn step(&self) -> usize {
-        match self.arch {
-            Arch::X86_64 => 1,
-            Arch::Aarch64 => 4,
-        }
+    pub(in crate::audit) fn step(&self) -> usize {
+        self.step
     }
 }

@@ -1,64 +1,8 @@
 //! Which instructions and library functions multiply.
 
+use super::super::{Kind, flow::Action};
+#[cfg(test)]
 use crate::codegen::Arch;
-use serde::Serialize;
-
-/// A kind of finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Float multiply.
-    Multiply,
-    /// Float divide.
-    Divide,
-    /// Fused multiply-add, of any signs.
-    FusedMultiplyAdd,
-    /// Float square root.
-    SquareRoot,
-    /// Approximate reciprocal, reciprocal root or exponential.
-    Approximation,
-    /// Dot and matrix products.
-    DotProduct,
-    /// Integer multiply on vectors: tensor data, not addresses.
-    VectorIntegerMultiply,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Kind; 7] = [
-        Kind::Multiply,
-        Kind::Divide,
-        Kind::FusedMultiplyAdd,
-        Kind::SquareRoot,
-        Kind::Approximation,
-        Kind::DotProduct,
-        Kind::VectorIntegerMultiply,
-    ];
-
-    /// In words, plural.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Multiply => "float multiplies",
-            Kind::Divide => "float divides",
-            Kind::FusedMultiplyAdd => "fused multiply-adds",
-            Kind::SquareRoot => "square roots",
-            Kind::Approximation => "reciprocal approximations",
-            Kind::DotProduct => "dot products",
-            Kind::VectorIntegerMultiply => "vector integer multiplies",
-        }
-    }
-}
-
-/// What an instruction is to the audit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// A scalar integer multiply or divide.
-    ScalarInteger,
-    /// A finding.
-    Finding(Kind),
-    /// Anything else.
-    Other,
-}
 
 /// Instruction prefixes that LLVM prints as words of their own.
 const PREFIXES: &[&str] =
@@ -74,15 +18,6 @@ pub(super) fn split(text: &str) -> (&str, &str) {
             return (word, tail);
         }
         rest = tail;
-    }
-}
-
-/// Classifies one line of disassembly.
-pub(super) fn classify(arch: Arch, text: &str) -> Class {
-    let (mnemonic, operands) = split(text);
-    match arch {
-        Arch::X86_64 => x86(mnemonic),
-        Arch::Aarch64 => aarch64(mnemonic, operands),
     }
 }
 
@@ -106,26 +41,27 @@ const X86: &[(Kind, &[&str])] = &[
 /// Element suffixes of SSE and AVX float instructions.
 const X86_FLOATS: &[&str] = &["ss", "sd", "ps", "pd", "sh", "ph"];
 
-fn x86(mnemonic: &str) -> Class {
+/// What an x86-64 instruction is to the audit.
+pub(super) fn x86(mnemonic: &str) -> Action {
     let base = mnemonic.strip_prefix('v').unwrap_or(mnemonic);
     // A shift of bit fields, for all its name.
     if base.starts_with("pmultishift") {
-        return Class::Other;
+        return Action::None;
     }
     let float = |stem: &str| base.strip_prefix(stem).is_some_and(|s| X86_FLOATS.contains(&s));
     if float("mul") {
-        return Class::Finding(Kind::Multiply);
+        return Action::Data(Kind::Multiply);
     }
     if float("div") {
-        return Class::Finding(Kind::Divide);
+        return Action::Data(Kind::Divide);
     }
     for (kind, stems) in X86 {
         if stems.iter().any(|stem| base.starts_with(stem)) {
-            return Class::Finding(*kind);
+            return Action::Data(*kind);
         }
     }
     let integer = ["mul", "imul", "div", "idiv"].iter().any(|stem| base.starts_with(stem));
-    if integer { Class::ScalarInteger } else { Class::Other }
+    if integer { Action::Integer } else { Action::None }
 }
 
 /// Beginnings of AArch64 mnemonics that are findings whatever their operands.
@@ -156,20 +92,21 @@ const AARCH64_INTEGER: &[&str] = &[
     "umneg", "sdiv", "udiv", "mla", "mls", "smlal", "smlsl", "umlal", "umlsl", "mad", "msb",
 ];
 
-fn aarch64(mnemonic: &str, operands: &str) -> Class {
+/// What an AArch64 instruction is to the audit.
+pub(super) fn aarch64(mnemonic: &str, operands: &str) -> Action {
     for (kind, stems) in AARCH64 {
         if stems.iter().any(|stem| mnemonic.starts_with(stem)) {
-            return Class::Finding(*kind);
+            return Action::Data(*kind);
         }
     }
     if !AARCH64_INTEGER.iter().any(|stem| mnemonic.starts_with(stem)) {
-        return Class::Other;
+        return Action::None;
     }
     match operands.chars().next() {
         Some('v' | 'z' | 'q' | 'd' | 's') if !operands.starts_with("sp") => {
-            Class::Finding(Kind::VectorIntegerMultiply)
+            Action::Data(Kind::VectorIntegerMultiply)
         }
-        _ => Class::ScalarInteger,
+        _ => Action::Integer,
     }
 }
 
@@ -223,7 +160,7 @@ const ROUTINES: &[&str] = &[
 ];
 
 /// Whether an undefined symbol computes what compiled code must not.
-pub(super) fn is_arithmetic_call(name: &str) -> bool {
+pub(in super::super) fn is_arithmetic_call(name: &str) -> bool {
     let name = name.split('@').next().unwrap_or(name);
     let typeless = name.strip_suffix(['f', 'l']).unwrap_or(name);
     LIBM.contains(&name)
@@ -234,7 +171,15 @@ pub(super) fn is_arithmetic_call(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Class::{Finding, Other, ScalarInteger};
+    use Action::{Data as Finding, Integer as ScalarInteger, None as Other};
+
+    fn classify(arch: Arch, text: &str) -> Action {
+        let (mnemonic, operands) = split(text);
+        match arch {
+            Arch::X86_64 => x86(mnemonic),
+            Arch::Aarch64 => aarch64(mnemonic, operands),
+        }
+    }
 
     #[test]
     fn x86_mnemonics() {

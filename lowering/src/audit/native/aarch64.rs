@@ -1,0 +1,368 @@
+//! What AArch64 instructions read and write, from LLVM's text.
+
+use super::super::{
+    flow::{Role, Source},
+    machine::{Callee, Control, Instruction, Reg},
+};
+use super::{
+    classify::{self, split},
+    stack::{Decoded, Memory, Pointer},
+    x86::number,
+};
+
+/// Number of the stack pointer.
+pub const SP: Reg = 31;
+const ZERO: Reg = 98;
+const FLAGS: Reg = 100;
+const VECTORS: Reg = 32;
+const PREDICATES: Reg = 64;
+
+/// Registers of integer arguments, in order.
+pub const ARGUMENTS: &[Reg] = &[0, 1, 2, 3, 4, 5, 6, 7];
+/// Registers of results.
+pub const RESULTS: &[Reg] = &[0, 1, VECTORS];
+
+const STORED: Role = Role::Sink("is stored in memory");
+const CONVERTED: Role = Role::Sink("is converted to a float");
+
+/// Register number and width in bytes.
+fn register(name: &str) -> Option<(Reg, i64)> {
+    let name =
+        name.trim().trim_start_matches('{').trim().split(['.', '/', '[', ' ', '}']).next()?;
+    match name {
+        "sp" | "wsp" => return Some((SP, 8)),
+        "xzr" | "wzr" => return Some((ZERO, 8)),
+        _ => {}
+    }
+    let mut characters = name.chars();
+    let class = characters.next()?;
+    let number: Reg = characters.as_str().parse().ok()?;
+    let (first, bytes) = match class {
+        'x' => (0, 8),
+        'w' => (0, 4),
+        'q' | 'v' | 'z' => (VECTORS, 16),
+        'd' => (VECTORS, 8),
+        's' => (VECTORS, 4),
+        'h' => (VECTORS, 2),
+        'b' => (VECTORS, 1),
+        'p' => (PREDICATES, 8),
+        _ => return None,
+    };
+    Some((first + number, bytes))
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Operand {
+    Register(Reg, i64),
+    // One lane of a vector register.
+    Lane(Reg),
+    Immediate(i128),
+    Memory { base: Option<Reg>, index: Option<Reg>, offset: i64, writes_back: bool },
+    Other,
+}
+
+fn operand(text: &str) -> Vec<Operand> {
+    let text = text.trim();
+    if let Some(rest) = text.strip_prefix('[') {
+        let writes_back = rest.ends_with('!');
+        let inner = rest.split(']').next().unwrap_or_default();
+        let mut parts = inner.split(',').map(str::trim);
+        let base = parts.next().and_then(register).map(|r| r.0);
+        let second = parts.next().unwrap_or_default();
+        let index = register(second).map(|r| r.0);
+        let offset = second.strip_prefix('#').and_then(number).unwrap_or(0) as i64;
+        return vec![Operand::Memory { base, index, offset, writes_back }];
+    }
+    if text.starts_with('{') {
+        let inner = text.trim_start_matches('{').split('}').next().unwrap_or_default();
+        if let Some((from, to)) = inner.split_once(" - ")
+            && let (Some(from), Some(to)) = (register(from), register(to))
+        {
+            return (from.0..=to.0.max(from.0)).map(|r| Operand::Register(r, from.1)).collect();
+        }
+        return inner.split(',').flat_map(operand).collect();
+    }
+    if let Some(value) =
+        text.strip_prefix('#').and_then(|n| number(n.split(' ').next().unwrap_or(n)))
+    {
+        return vec![Operand::Immediate(value)];
+    }
+    match register(text) {
+        Some((reg, _)) if text.contains('[') => vec![Operand::Lane(reg)],
+        Some((reg, bytes)) => vec![Operand::Register(reg, bytes)],
+        None => vec![Operand::Other],
+    }
+}
+
+/// Splits operands at commas outside brackets.
+fn operands(text: &str) -> Vec<Operand> {
+    let (mut depth, mut start, mut out) = (0, 0, Vec::new());
+    for (i, c) in text.char_indices() {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                out.extend(operand(&text[start..i]));
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    if !text[start..].trim().is_empty() {
+        out.extend(operand(&text[start..]));
+    }
+    out
+}
+
+fn begins(name: &str, stems: &[&str]) -> bool {
+    stems.iter().any(|s| name.starts_with(s))
+}
+
+const TESTS: &[&str] = &["cmp", "cmn", "tst", "ccmp", "ccmn", "fcmp", "fccmp", "ptest"];
+const SELECTS: &[&str] =
+    &["csel", "cset", "csinc", "csinv", "csneg", "cinc", "cinv", "cneg", "fcsel"];
+const COMPARES: &[&str] =
+    &["cmeq", "cmg", "cmh", "cml", "cmtst", "fcm", "fac", "cmp", "cmn", "tst", "ccm", "while"];
+const INSERTS: &[&str] = &["movk", "bfi", "bfm", "bfxil", "bfc", "ins"];
+const IDLE: &[&str] = &[
+    "nop", "prfm", "prfb", "prfd", "prfw", "hint", "bti", "pac", "aut", "dmb", "dsb", "isb",
+    "setffr", "xpac",
+];
+
+/// Decodes the instruction at an address; `call` is what a relocation or an address makes of the
+/// target of a branch.
+pub fn decode(place: u64, text: &str, call: &dyn Fn(Option<u64>) -> Option<Callee>) -> Decoded {
+    let (name, rest) = split(text);
+    let mut d = Decoded {
+        instruction: Instruction::new(place, name),
+        memory: None,
+        before: None,
+        after: None,
+    };
+    d.instruction.action = classify::aarch64(name, rest);
+    if begins(name, IDLE) || control(&mut d, name, rest, call) {
+        return d;
+    }
+    ordinary(&mut d, name, rest);
+    d.instruction.reads.retain(|r| r.0 != ZERO);
+    d.instruction.writes.retain(|r| *r != ZERO);
+    d.instruction.keeps.retain(|r| *r != ZERO);
+    d
+}
+
+/// Branches, calls and returns.
+fn control(
+    d: &mut Decoded,
+    name: &str,
+    rest: &str,
+    call: &dyn Fn(Option<u64>) -> Option<Callee>,
+) -> bool {
+    let c = &mut d.instruction;
+    let last = rest.rsplit(',').next().unwrap_or(rest).trim();
+    let relative = last.strip_prefix('#').and_then(number).map(|n| c.place.wrapping_add(n as u64));
+    let condition = |c: &mut Instruction| {
+        if let Some((reg, _)) = rest.split(',').next().and_then(register) {
+            c.reads.push((reg, Role::Condition));
+        }
+    };
+    c.control = match name {
+        "ret" => Control::Return,
+        "bl" => Control::Call(call(relative).unwrap_or(Callee::Unknown)),
+        "blr" => Control::Call(Callee::Unknown),
+        "br" => call(None).map_or(Control::Indirect, Control::TailCall),
+        "b" => match (call(relative), relative) {
+            (Some(callee), _) => Control::TailCall(callee),
+            (None, Some(to)) => Control::Jump(to),
+            (None, None) => Control::Indirect,
+        },
+        "cbz" | "cbnz" | "tbz" | "tbnz" => {
+            condition(c);
+            relative.map_or(Control::Indirect, Control::Branch)
+        }
+        "brk" | "udf" | "hlt" => Control::Stop,
+        _ if name.starts_with("b.") || name.starts_with("bc.") => {
+            c.reads.push((FLAGS, Role::Condition));
+            relative.map_or(Control::Indirect, Control::Branch)
+        }
+        _ => return false,
+    };
+    if name == "br" || name == "blr" {
+        condition(c);
+    }
+    true
+}
+
+/// Loads, stores and arithmetic.
+fn ordinary(d: &mut Decoded, name: &str, rest: &str) {
+    let list = operands(rest);
+    if let Some(position) = list.iter().position(|o| matches!(o, Operand::Memory { .. })) {
+        return access(d, name, &list, position);
+    }
+    let c = &mut d.instruction;
+    let multiplies = matches!(c.action, super::super::flow::Action::Integer);
+    let divides = name.ends_with("div");
+    let compares = begins(name, COMPARES);
+    let tests = begins(name, TESTS)
+        && !matches!(list.first(), Some(Operand::Register(r, _)) if *r >= PREDICATES && *r < ZERO);
+    let role = match () {
+        _ if compares => Role::Condition,
+        _ if begins(name, &["scvtf", "ucvtf"]) => CONVERTED,
+        _ => Role::Value,
+    };
+    // A flag is written by what was compared and read by what decides.
+    let role = if tests { Role::Value } else { role };
+    if begins(name, SELECTS) || begins(name, &["ccmp", "fccmp"]) {
+        c.reads.push((FLAGS, Role::Condition));
+    }
+    if begins(name, &["adc", "sbc", "ngc"]) {
+        c.reads.push((FLAGS, Role::Value));
+    }
+    let skip = usize::from(!tests);
+    for (i, operand) in list.iter().enumerate().skip(skip) {
+        // The last operand of a multiply-add is added.
+        let factor = multiplies && i <= 2 && !(divides && i == 1);
+        match operand {
+            Operand::Register(reg, _) | Operand::Lane(reg) => {
+                let governs = (PREDICATES..ZERO).contains(reg);
+                let role = if governs {
+                    Role::Condition
+                } else if factor {
+                    Role::Factor
+                } else {
+                    role
+                };
+                if *reg == ZERO && factor {
+                    c.constants.push((0, Role::Factor));
+                }
+                c.reads.push((*reg, role));
+            }
+            Operand::Immediate(value) if factor => c.constants.push((*value, Role::Factor)),
+            _ => {}
+        }
+    }
+    let sets_flags =
+        ["adds", "subs", "ands", "bics", "negs", "adcs", "sbcs", "ngcs"].contains(&name);
+    if tests || sets_flags || begins(name, &["while"]) {
+        c.writes.push(FLAGS);
+    }
+    match list.first() {
+        _ if tests => {}
+        Some(Operand::Register(reg, _)) => {
+            let accumulates =
+                *reg >= VECTORS && *reg < PREDICATES && !begins(name, &["mov", "fmov", "dup"]);
+            if begins(name, INSERTS) || accumulates {
+                c.keeps.push(*reg)
+            } else {
+                c.writes.push(*reg)
+            }
+        }
+        Some(Operand::Lane(reg)) => c.keeps.push(*reg),
+        _ => {}
+    }
+    match list[..] {
+        [Operand::Register(..), Operand::Immediate(value)] if name == "mov" || name == "movz" => {
+            c.source = Source::Constant(value);
+        }
+        [Operand::Register(..), Operand::Register(ZERO, _)] if name == "mov" => {
+            c.source = Source::Constant(0);
+        }
+        _ if name == "adr" || name == "adrp" => c.source = Source::Fixed,
+        _ => {}
+    }
+    pointers(d, name, &list);
+}
+
+/// Moves of the stack pointer and of pointers into the frame.
+fn pointers(d: &mut Decoded, name: &str, list: &[Operand]) {
+    d.after = match *list {
+        [Operand::Register(to, 8), Operand::Register(from, 8), Operand::Immediate(n)] => match name
+        {
+            "add" => Some(Pointer::Move { to, from, add: n as i64 }),
+            "sub" => Some(Pointer::Move { to, from, add: -(n as i64) }),
+            "and" if to == SP => Some(Pointer::Align(to)),
+            _ => None,
+        },
+        // A shifted constant follows the two registers.
+        [
+            Operand::Register(to, 8),
+            Operand::Register(from, 8),
+            Operand::Immediate(n),
+            Operand::Other,
+        ] => match name {
+            "add" => Some(Pointer::Move { to, from, add: (n as i64) << 12 }),
+            "sub" => Some(Pointer::Move { to, from, add: -((n as i64) << 12) }),
+            _ => None,
+        },
+        [Operand::Register(to, 8), Operand::Register(from, 8)] if name == "mov" => {
+            Some(Pointer::Move { to, from, add: 0 })
+        }
+        _ => None,
+    };
+    // An alignment may go through another register.
+    if name == "and"
+        && let [Operand::Register(SP, _), Operand::Register(from, _), Operand::Immediate(_)] = *list
+    {
+        d.before = Some(Pointer::Move { to: SP, from, add: 0 });
+        d.after = Some(Pointer::Align(SP));
+    }
+}
+
+/// Loads and stores.
+fn access(d: &mut Decoded, name: &str, list: &[Operand], position: usize) {
+    let Operand::Memory { base, index, offset, writes_back } = list[position] else { return };
+    let c = &mut d.instruction;
+    let store = name.starts_with("st");
+    let mut bytes = 0;
+    for operand in &list[..position] {
+        let (reg, width) = match operand {
+            Operand::Register(reg, width) => (*reg, *width),
+            Operand::Lane(reg) => (*reg, 4),
+            _ => continue,
+        };
+        bytes += width;
+        if (PREDICATES..ZERO).contains(&reg) {
+            c.reads.push((reg, Role::Condition));
+        } else if store {
+            c.reads.push((reg, STORED));
+        } else if matches!(operand, Operand::Lane(_)) || begins(name, &["ldadd", "swp", "cas"]) {
+            c.keeps.push(reg);
+        } else {
+            c.writes.push(reg);
+        }
+    }
+    // The first register of an exclusive store takes its outcome.
+    let narrow = match name
+        .trim_start_matches("ldr")
+        .trim_start_matches("ldur")
+        .trim_start_matches("str")
+        .trim_start_matches("stur")
+    {
+        "b" | "sb" => Some(1),
+        "h" | "sh" => Some(2),
+        "sw" => Some(4),
+        _ => None,
+    };
+    let after = match list.get(position + 1) {
+        Some(Operand::Immediate(n)) => Some(*n as i64),
+        Some(Operand::Register(reg, _)) => {
+            c.reads.push((*reg, Role::Address));
+            None
+        }
+        _ => None,
+    };
+    let load = (!store).then_some(Role::Value);
+    d.memory = Some(Memory { base, index, offset, bytes: narrow.unwrap_or(bytes), load, store });
+    if let Some(base) = base {
+        if writes_back {
+            d.before = Some(Pointer::Move { to: base, from: base, add: offset });
+            if let Some(memory) = &mut d.memory {
+                memory.offset = 0;
+            }
+        }
+        if let Some(add) = after {
+            d.after = Some(Pointer::Move { to: base, from: base, add });
+        } else if position + 1 < list.len() {
+            d.instruction.keeps.push(base);
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! ELF objects, shared libraries and executables for x86-64 and AArch64, through LLVM's disassembler.
+
+mod aarch64;
+mod classify;
+mod disassemble;
+mod stack;
+mod x86;
+
+pub(super) use classify::is_arithmetic_call;
+pub(super) use disassemble::Disassembler;
+
+use super::{
+    Report, calls,
+    flow::{Flow, Role},
+    machine::{self, Callee, Control, Convention, Reg, Routine},
+};
+use crate::{Error, codegen::Arch};
+use object::{
+    Architecture, Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget,
+    SectionIndex, SectionKind, elf,
+};
+use stack::{CAPTURED, Decoded, Spot};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Section that lists, one function a line, which nodes of a model it computes.
+pub const NODES_SECTION: &str = ".pamc_nodes";
+
+/// Audits one ELF file.
+pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
+    let file = object::File::parse(bytes)?;
+    let arch = match file.architecture() {
+        Architecture::X86_64 => Arch::X86_64,
+        Architecture::Aarch64 => Arch::Aarch64,
+        other => {
+            let message = format!("code for {other:?} is not understood");
+            return Err(Error::Llvm { stage: "disassemble", message });
+        }
+    };
+    let image = Image::new(&file)?;
+    let disassembler = Disassembler::new(arch)?;
+    let mut undecoded = 0;
+    let mut sections = Vec::new();
+    for section in file.sections().filter(|s| s.kind() == SectionKind::Text) {
+        let place = place(section.index(), section.address());
+        let plt = section.name().unwrap_or_default().starts_with(".plt");
+        let code = image.decode(arch, &disassembler, place, section.data()?, plt, &mut undecoded);
+        sections.push((code, plt));
+    }
+    let (routines, calls) = image.routines(arch, sections);
+    let mut flow = Flow::default();
+    let convention = Native { arch, calls };
+    let mut findings = machine::build(&routines, &convention, &mut flow);
+    findings.extend(flow.judge());
+    let mut report = Report { functions: flow.functions, findings, undecoded, ..Report::default() };
+    if let Some(section) = file.section_by_name(NODES_SECTION) {
+        report.attribute(&String::from_utf8_lossy(section.data()?));
+    }
+    Ok(report)
+}
+
+/// An address that is unique over the sections of a relocatable file.
+fn place(section: SectionIndex, address: u64) -> u64 {
+    (section.0 as u64) << 40 | address
+}
+
+/// What names, relocations and dynamic symbols say.
+struct Image {
+    // Functions by place: name and whether others can call it.
+    functions: BTreeMap<u64, (String, bool)>,
+    // Targets by the place of the relocated bytes.
+    relocations: HashMap<u64, Target>,
+    // Symbols by the slot of the global offset table that holds their address.
+    imports: HashMap<u64, String>,
+    // First address, end and place of the first byte of each code section of a linked file.
+    sections: Vec<(u64, u64, u64)>,
+    linked: bool,
+}
+
+#[derive(Clone)]
+enum Target {
+    Inside(u64),
+    Outside(String),
+}
+
+impl Image {
+    fn new(file: &object::File) -> Result<Self, Error> {
+        let linked = file.kind() != object::ObjectKind::Relocatable;
+        let mut functions = BTreeMap::new();
+        let text: Vec<_> = file.sections().filter(|s| s.kind() == SectionKind::Text).collect();
+        let is_text = |i: Option<SectionIndex>| text.iter().any(|s| Some(s.index()) == i);
+        for symbol in file.symbols().chain(file.dynamic_symbols()) {
+            let Some(section) = symbol.section_index().filter(|i| is_text(Some(*i))) else {
+                continue;
+            };
+            let name = symbol.name().unwrap_or_default();
+            let function = symbol.kind() == object::SymbolKind::Text;
+            if !function || name.is_empty() || name.starts_with('$') {
+                continue;
+            }
+            let entry = functions
+                .entry(place(section, symbol.address()))
+                .or_insert_with(|| (name.to_owned(), false));
+            entry.1 |= symbol.is_global();
+        }
+        let mut image = Self {
+            functions,
+            relocations: HashMap::new(),
+            imports: HashMap::new(),
+            sections: Vec::new(),
+            linked,
+        };
+        for section in &text {
+            let start = section.address();
+            image.sections.push((start, start + section.size(), place(section.index(), start)));
+            for (offset, relocation) in section.relocations() {
+                if let Some(target) = target(file, &relocation, &is_text) {
+                    image.relocations.insert(place(section.index(), offset), target);
+                }
+            }
+        }
+        for (address, relocation) in file.dynamic_relocations().into_iter().flatten() {
+            if let RelocationTarget::Symbol(index) = relocation.target()
+                && let Some(table) = file.dynamic_symbol_table()
+                && let Ok(symbol) = object::ObjectSymbolTable::symbol_by_index(&table, index)
+            {
+                image.imports.insert(address, symbol.name().unwrap_or_default().to_owned());
+            }
+        }
+        Ok(image)
+    }
+
+    /// The place of an address in a linked file, or within the same section of another.
+    fn locate(&self, from: u64, address: u64) -> Option<u64> {
+        if !self.linked {
+            return Some(address);
+        }
+        let address = address & ((1 << 40) - 1);
+        let _ = from;
+        let found = self.sections.iter().find(|s| (s.0..s.1).contains(&address))?;
+        Some(found.2 + (address - found.0))
+    }
+
+    fn decode(
+        &self,
+        arch: Arch,
+        disassembler: &Disassembler,
+        start: u64,
+        bytes: &[u8],
+        plt: bool,
+        undecoded: &mut usize,
+    ) -> Vec<Decoded> {
+        let mut out = Vec::new();
+        let mut offset = 0;
+        let mut page = 0;
+        while offset < bytes.len() {
+            let at = start + offset as u64;
+            let Some((length, text)) = disassembler.decode(&bytes[offset..], 0) else {
+                let step = disassembler.step().min(bytes.len() - offset);
+                *undecoded += step;
+                offset += step;
+                continue;
+            };
+            let next = at + length as u64;
+            if arch == Arch::Aarch64 && plt {
+                self.stub(at, &text, &mut page);
+            }
+            let import = self.import(next, &text, page, plt && arch == Arch::Aarch64);
+            let call =
+                |relative: Option<u64>| self.callee(at, next, relative, import.clone(), &text);
+            out.push(match arch {
+                Arch::X86_64 => x86::decode(at, next, &text, &call),
+                Arch::Aarch64 => aarch64::decode(at, &text, &call),
+            });
+            offset += length;
+        }
+        out
+    }
+
+    /// Follows the address that an AArch64 stub loads.
+    fn stub(&self, at: u64, text: &str, page: &mut u64) {
+        let last = text.rsplit("#").next().unwrap_or_default();
+        let Some(value) = x86::number(last.trim_end_matches(']')) else { return };
+        if text.starts_with("adrp") {
+            let address = at & ((1 << 40) - 1);
+            *page = (address & !0xfff).wrapping_add(value as u64);
+        } else if text.starts_with("ldr") {
+            *page = page.wrapping_add(value as u64);
+        }
+    }
+
+    /// The symbol whose address is loaded from the global offset table.
+    fn import(&self, next: u64, text: &str, page: u64, stub: bool) -> Option<String> {
+        if stub {
+            return text.starts_with("br").then(|| self.imports.get(&page).cloned()).flatten();
+        }
+        let (_, rest) = classify::split(text);
+        let operand = rest.strip_prefix('*')?.strip_suffix("(%rip)")?;
+        let slot = (next & ((1 << 40) - 1)).wrapping_add(x86::number(operand)? as u64);
+        self.imports.get(&slot).cloned()
+    }
+
+    /// What the target of a jump or call is: `None` for a jump within the function.
+    fn callee(
+        &self,
+        at: u64,
+        next: u64,
+        relative: Option<u64>,
+        import: Option<String>,
+        text: &str,
+    ) -> Option<Callee> {
+        if let Some(symbol) = import {
+            return Some(Callee::External(symbol));
+        }
+        for place in at..next {
+            match self.relocations.get(&place) {
+                Some(Target::Outside(name)) => return Some(Callee::External(name.clone())),
+                Some(Target::Inside(to)) => return Some(Callee::Internal(*to)),
+                None => {}
+            }
+        }
+        let to = self.locate(at, relative?)?;
+        let calls = text.starts_with("call") || text.starts_with("bl ") || text.starts_with("bl\t");
+        let own = self.functions.range(..=at).next_back().map(|f| *f.0);
+        let other = self.functions.range(..=to).next_back().map(|f| *f.0);
+        (calls || own != other || self.functions.contains_key(&to) && Some(to) != own)
+            .then_some(Callee::Internal(to))
+    }
+
+    /// Cuts sections into functions: at symbols and at the targets of calls.
+    fn routines(
+        &self,
+        arch: Arch,
+        sections: Vec<(Vec<Decoded>, bool)>,
+    ) -> (Vec<Routine>, Vec<HashMap<u64, Spot>>) {
+        let called: BTreeSet<u64> = sections
+            .iter()
+            .flat_map(|s| &s.0)
+            .filter_map(|d| match d.instruction.control {
+                Control::Call(Callee::Internal(to)) | Control::TailCall(Callee::Internal(to)) => {
+                    Some(to)
+                }
+                _ => None,
+            })
+            .collect();
+        let sp = if arch == Arch::X86_64 { x86::SP } else { aarch64::SP };
+        let (mut routines, mut calls) = (Vec::new(), Vec::new());
+        for (code, plt) in sections {
+            let mut current: Vec<Decoded> = Vec::new();
+            let mut flush = |current: &mut Vec<Decoded>| {
+                let Some(first) = current.first().map(|d| d.instruction.place) else { return };
+                let (name, global) = match self.functions.get(&first) {
+                    Some((name, global)) => (name.clone(), *global),
+                    None if plt => (format!("stub at {:#x}", first & ((1 << 40) - 1)), false),
+                    None => (format!("code at {:#x}", first & ((1 << 40) - 1)), false),
+                };
+                let reached = called.contains(&first);
+                let code = std::mem::take(current);
+                if plt && !reached {
+                    return;
+                }
+                let (code, spots) = stack::resolve(stubbed(code, plt), sp);
+                let callback = !global && !reached;
+                routines.push(Routine { name, exported: global || callback, callback, code });
+                calls.push(spots);
+            };
+            for decoded in code {
+                let at = decoded.instruction.place;
+                if self.functions.contains_key(&at) || called.contains(&at) {
+                    flush(&mut current);
+                }
+                current.push(decoded);
+            }
+            flush(&mut current);
+        }
+        (routines, calls)
+    }
+}
+
+/// A stub of the linkage table ends where it jumps; what follows serves the dynamic linker.
+fn stubbed(mut code: Vec<Decoded>, plt: bool) -> Vec<Decoded> {
+    if plt
+        && let Some(end) =
+            code.iter().position(|d| matches!(d.instruction.control, Control::TailCall(_)))
+    {
+        code.truncate(end + 1);
+    }
+    code
+}
+
+/// What a relocation of code refers to, if it is a function.
+fn target(
+    file: &object::File,
+    relocation: &object::Relocation,
+    is_text: &dyn Fn(Option<SectionIndex>) -> bool,
+) -> Option<Target> {
+    let RelocationFlags::Elf { r_type } = relocation.flags() else { return None };
+    let x86 = file.architecture() == Architecture::X86_64;
+    let jumps = match x86 {
+        true => matches!(
+            r_type,
+            elf::R_X86_64_PLT32
+                | elf::R_X86_64_PC32
+                | elf::R_X86_64_GOTPCRELX
+                | elf::R_X86_64_REX_GOTPCRELX
+                | elf::R_X86_64_GOTPCREL
+        ),
+        false => matches!(r_type, elf::R_AARCH64_CALL26 | elf::R_AARCH64_JUMP26),
+    };
+    let RelocationTarget::Symbol(index) = relocation.target() else { return None };
+    let symbol = file.symbol_by_index(index).ok()?;
+    if !jumps {
+        return None;
+    }
+    if symbol.is_undefined() {
+        return Some(Target::Outside(symbol.name().unwrap_or_default().to_owned()));
+    }
+    let section = symbol.section_index().filter(|i| is_text(Some(*i)))?;
+    let bias = if x86 { 4 } else { 0 };
+    let address = symbol.address().wrapping_add_signed(relocation.addend() + bias);
+    Some(Target::Inside(place(section, address)))
+}
+
+/// System V and AAPCS64.
+struct Native {
+    arch: Arch,
+    // Stack pointer at each call, by routine.
+    calls: Vec<HashMap<u64, Spot>>,
+}
+
+impl Native {
+    fn registers(&self) -> (&'static [Reg], &'static [Reg]) {
+        match self.arch {
+            Arch::X86_64 => (x86::ARGUMENTS, x86::RESULTS),
+            Arch::Aarch64 => (aarch64::ARGUMENTS, aarch64::RESULTS),
+        }
+    }
+}
+
+impl Convention for Native {
+    fn results(&self) -> &[Reg] {
+        self.registers().1
+    }
+
+    fn argument(&self, routine: usize, call: u64, parameter: Reg) -> Option<Reg> {
+        let Some(spot) = Spot::of_slot(parameter) else { return Some(parameter) };
+        let caller = self.calls.get(routine)?.get(&call)?;
+        // A call of x86-64 pushes the address to return to.
+        let pushed = if self.arch == Arch::X86_64 { 8 } else { 0 };
+        spot.is_argument().then(|| caller.plus(spot.offset() - pushed).slot())
+    }
+
+    fn external(&self, name: &str) -> Option<Vec<(Reg, Role)>> {
+        let known = calls::known(name)?;
+        let (registers, _) = self.registers();
+        Some(registers.iter().copied().zip(known.arguments.iter().copied()).collect())
+    }
+
+    fn captured(&self) -> Option<Reg> {
+        Some(CAPTURED)
+    }
+
+    fn line(&self, _: u64) -> Option<String> {
+        None
+    }
+
+    fn place(&self, place: u64) -> String {
+        format!("{:#x}", place & ((1 << 40) - 1))
+    }
+}

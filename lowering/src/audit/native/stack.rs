@@ -1,0 +1,269 @@
+//! Slots of the stack as registers.
+//!
+//! A walk over the control flow tracks which registers hold the stack pointer at entry, or that
+//! aligned, plus a constant. Loads and stores through those are moves to and from slots; all others
+//! are of data. What is stored into a part of the frame whose address is taken may be seen by every
+//! load from memory, here and in other functions.
+
+use super::super::{
+    flow::{Role, Source},
+    machine::{Control, Instruction, Reg},
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// Register that stands for all memory whose address a function has taken of its own frame.
+pub const CAPTURED: Reg = 999;
+const SLOTS: Reg = 1 << 16;
+const GRANULE: i64 = 4;
+const HALF: i64 = 1 << 18;
+
+/// A place that a register plus a constant points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    // 0: the stack pointer at entry; others: where it was aligned.
+    base: u32,
+    offset: i64,
+}
+
+impl Spot {
+    /// The spot of a slot register.
+    pub fn of_slot(reg: Reg) -> Option<Spot> {
+        let number = i64::from(reg.checked_sub(SLOTS)?);
+        let (base, rest) = (number / (2 * HALF), number % (2 * HALF));
+        Some(Spot { base: base as u32, offset: (rest - HALF) * GRANULE })
+    }
+
+    /// The register of the slot here.
+    pub fn slot(self) -> Reg {
+        let granule = (self.offset.div_euclid(GRANULE)).clamp(-HALF, HALF - 1) + HALF;
+        SLOTS + (i64::from(self.base.min(7_000)) * 2 * HALF + granule) as Reg
+    }
+
+    /// This many bytes on.
+    pub fn plus(self, bytes: i64) -> Spot {
+        Spot { offset: self.offset + bytes, ..self }
+    }
+
+    /// Whether this is above the frame: an argument that the caller has put there.
+    pub fn is_argument(self) -> bool {
+        self.base == 0 && self.offset >= 0
+    }
+
+    /// Bytes from the stack pointer at entry.
+    pub fn offset(self) -> i64 {
+        self.offset
+    }
+}
+
+/// An operand in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Register added.
+    pub base: Option<Reg>,
+    /// Register scaled and added.
+    pub index: Option<Reg>,
+    /// Bytes added.
+    pub offset: i64,
+    /// Bytes accessed.
+    pub bytes: i64,
+    /// It is read, with this role.
+    pub load: Option<Role>,
+    /// It is written.
+    pub store: bool,
+}
+
+/// What an instruction does to registers that may point into the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pointer {
+    /// `to = from + add`.
+    Move {
+        /// Destination.
+        to: Reg,
+        /// Source.
+        from: Reg,
+        /// Bytes.
+        add: i64,
+    },
+    /// The register is aligned.
+    Align(Reg),
+}
+
+/// An instruction before its stack accesses are resolved.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// All else.
+    pub instruction: Instruction,
+    /// Operand in memory.
+    pub memory: Option<Memory>,
+    /// Effects on pointers, before the access.
+    pub before: Option<Pointer>,
+    /// And after it.
+    pub after: Option<Pointer>,
+}
+
+type State = BTreeMap<Reg, Spot>;
+
+fn step(state: &mut State, code: &Decoded, align_base: u32) {
+    let moved = [code.before, code.after];
+    let mut kept: Vec<(Reg, Spot)> = Vec::new();
+    for pointer in moved.into_iter().flatten() {
+        match pointer {
+            Pointer::Move { to, from, add } => {
+                if let Some(spot) = state.get(&from) {
+                    kept.push((to, spot.plus(add)));
+                    state.insert(to, spot.plus(add));
+                }
+            }
+            Pointer::Align(reg) => {
+                if state.contains_key(&reg) {
+                    let spot = Spot { base: align_base, offset: 0 };
+                    kept.push((reg, spot));
+                    state.insert(reg, spot);
+                }
+            }
+        }
+    }
+    for reg in code.instruction.writes.iter().chain(&code.instruction.keeps) {
+        if !kept.iter().any(|k| k.0 == *reg) {
+            state.remove(reg);
+        }
+    }
+    for (reg, spot) in kept {
+        state.insert(reg, spot);
+    }
+}
+
+/// The pointers before each instruction of a function; the stack pointer is `sp`.
+fn states(code: &[Decoded], sp: Reg) -> Vec<State> {
+    let at: HashMap<u64, usize> =
+        code.iter().enumerate().map(|(i, c)| (c.instruction.place, i)).collect();
+    let mut states: Vec<Option<State>> = vec![None; code.len()];
+    let entry = State::from([(sp, Spot { base: 0, offset: 0 })]);
+    let mut queue = vec![(0, entry)];
+    while let Some((i, incoming)) = queue.pop() {
+        if i >= code.len() {
+            continue;
+        }
+        let merged = match &states[i] {
+            None => incoming,
+            Some(old) => {
+                let both: State = old
+                    .iter()
+                    .filter(|(r, s)| incoming.get(*r) == Some(s))
+                    .map(|(r, s)| (*r, *s))
+                    .collect();
+                if both == *old {
+                    continue;
+                }
+                both
+            }
+        };
+        let mut after = merged.clone();
+        states[i] = Some(merged);
+        step(&mut after, &code[i], i as u32 + 1);
+        match &code[i].instruction.control {
+            Control::Next | Control::Call(_) => queue.push((i + 1, after)),
+            Control::Jump(to) => queue.extend(at.get(to).map(|t| (*t, after))),
+            Control::Branch(to) => {
+                queue.extend(at.get(to).map(|t| (*t, after.clone())));
+                queue.push((i + 1, after));
+            }
+            _ => {}
+        }
+    }
+    states.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// The instructions of a function with slots for its stack accesses, and where each call has the
+/// stack pointer.
+pub fn resolve(code: Vec<Decoded>, sp: Reg) -> (Vec<Instruction>, HashMap<u64, Spot>) {
+    let mut states = states(&code, sp);
+    // Alignments are numbered by instruction, slots by few bases.
+    let mut bases: Vec<u32> =
+        states.iter().flat_map(|s| s.values().map(|spot| spot.base)).collect();
+    bases.sort_unstable();
+    bases.dedup();
+    for spot in states.iter_mut().flat_map(BTreeMap::values_mut) {
+        spot.base = bases.partition_point(|b| *b < spot.base) as u32;
+    }
+    let escaped = escaped(&code, &states, sp);
+    let mut calls = HashMap::new();
+    let mut out = Vec::with_capacity(code.len());
+    for (decoded, mut state) in code.into_iter().zip(states) {
+        if let Control::Call(_) | Control::TailCall(_) = decoded.instruction.control
+            && let Some(spot) = state.get(&sp)
+        {
+            calls.insert(decoded.instruction.place, *spot);
+        }
+        if let Some(Pointer::Move { to, from, add }) = decoded.before
+            && let Some(spot) = state.get(&from).copied()
+        {
+            state.insert(to, spot.plus(add));
+        }
+        out.push(access(decoded, &state, &escaped));
+    }
+    (out, calls)
+}
+
+/// The parts of the frame whose address is taken: each from its first byte on.
+fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
+    let mut found = Vec::new();
+    for (decoded, state) in code.iter().zip(states) {
+        let frame = |reg: Reg| reg == sp || decoded.instruction.name.is_empty();
+        for pointer in [decoded.before, decoded.after].into_iter().flatten() {
+            if let Pointer::Move { to, from, add } = pointer
+                && let Some(spot) = state.get(&from)
+                && !frame(to)
+            {
+                found.push(spot.plus(add));
+            }
+        }
+        if let Some(Memory { base: Some(base), index: Some(_), offset, .. }) = decoded.memory
+            && let Some(spot) = state.get(&base)
+        {
+            found.push(spot.plus(offset));
+        }
+    }
+    found
+}
+
+/// Resolves the access of one instruction.
+fn access(decoded: Decoded, state: &State, escaped: &[Spot]) -> Instruction {
+    let mut c = decoded.instruction;
+    let Some(memory) = decoded.memory else { return c };
+    let spot = match (memory.base.and_then(|b| state.get(&b)), memory.index) {
+        (Some(spot), None) => Some(spot.plus(memory.offset)),
+        _ => None,
+    };
+    let registers = [memory.base, memory.index].into_iter().flatten();
+    c.reads.extend(registers.map(|r| (r, Role::Address)));
+    let Some(spot) = spot else {
+        if let Some(role) = memory.load {
+            c.source = Source::Data;
+            c.reads.push((CAPTURED, role));
+        }
+        return c;
+    };
+    let last = (memory.bytes.max(1) - 1) / GRANULE;
+    let slots: Vec<Spot> = (0..=last).map(|g| spot.plus(g * GRANULE)).collect();
+    if let Some(role) = memory.load {
+        c.reads.extend(slots.iter().map(|s| (s.slot(), role)));
+    }
+    if memory.store {
+        for read in &mut c.reads {
+            if matches!(read.1, Role::Sink(_)) {
+                read.1 = Role::Value;
+            }
+        }
+        let slots_written = slots.iter().map(|s| s.slot());
+        if memory.bytes >= GRANULE && spot.offset % GRANULE == 0 {
+            c.writes.extend(slots_written);
+        } else {
+            c.keeps.extend(slots_written);
+        }
+        if slots.iter().any(|s| escaped.iter().any(|e| e.base == s.base && s.offset >= e.offset)) {
+            c.writes.push(CAPTURED);
+        }
+    }
+    c
+}

@@ -1,0 +1,591 @@
+//! Cubins: SASS, the machine code of NVIDIA's GPUs, through `nvdisasm`.
+
+use super::{
+    Kind, Report,
+    flow::{Action, Flow, Role, Source},
+    formats::Outcome,
+    machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
+};
+use crate::Error;
+use std::{collections::HashMap, io::ErrorKind, process::Command};
+
+const STORED: Role = Role::Sink("is stored in memory");
+
+/// Audits a cubin, if `nvdisasm` is on the path or named by `NVDISASM`.
+pub(super) fn audit(bytes: &[u8]) -> Result<Outcome, Error> {
+    let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+    let file = folder.path().join("input.cubin");
+    std::fs::write(&file, bytes).map_err(Error::io(&file))?;
+    let program = std::env::var("NVDISASM").unwrap_or_else(|_| "nvdisasm".into());
+    let output = match Command::new(&program).arg("-c").arg("-plr").arg(&file).output() {
+        Ok(output) if output.status.success() => output,
+        Ok(_) => match Command::new(&program).arg("-c").arg(&file).output() {
+            Ok(output) if output.status.success() => output,
+            Ok(output) => {
+                let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(Error::Audit { message: format!("{program} failed: {message}") });
+            }
+            Err(error) => return Err(Error::io(&program)(error)),
+        },
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            return Ok(Outcome::Skipped(format!(
+                "{program} is needed to read SASS and cannot be run ({error}); `pip install \
+                 nvidia-cuda-nvdisasm` has it: make it executable and name it in the variable NVDISASM"
+            )));
+        }
+        Err(error) => return Err(Error::io(&program)(error)),
+    };
+    Ok(Outcome::Audited(listing(&String::from_utf8_lossy(&output.stdout))))
+}
+
+/// Audits a listing of `nvdisasm -c`.
+pub(super) fn listing(text: &str) -> Report {
+    let mut routines: Vec<Routine> = Vec::new();
+    let mut labels: HashMap<String, u64> = HashMap::new();
+    let mut pending: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let line = line.trim();
+        if let Some(section) =
+            line.strip_prefix(".section").map(str::trim).and_then(|s| s.strip_prefix(".text."))
+        {
+            let name = section
+                .split([',', ' ', '\t'])
+                .next()
+                .unwrap_or(section)
+                .trim_matches('"')
+                .to_owned();
+            routines.push(Routine { name, exported: true, callback: false, code: Vec::new() });
+        } else if let Some(label) = line.strip_suffix(':') {
+            pending.push(label.trim().to_owned());
+        } else if let Some((address, code)) = instruction_text(line) {
+            let at = (routines.len() as u64) << 40 | address;
+            labels.extend(pending.drain(..).map(|label| (label, at)));
+            if let Some(routine) = routines.last_mut() {
+                routine.code.push(decode(at, code));
+            }
+        }
+    }
+    for routine in &mut routines {
+        for c in &mut routine.code {
+            resolve(c, &labels);
+        }
+    }
+    let mut flow = Flow::default();
+    let mut findings = machine::build(&routines, &Sass, &mut flow);
+    findings.extend(flow.judge());
+    Report { functions: flow.functions, findings, ..Report::default() }
+}
+
+/// Address and text of a line `/*0040*/ IADD3 R1, R2, R3, RZ ;`.
+fn instruction_text(line: &str) -> Option<(u64, &str)> {
+    let rest = line.strip_prefix("/*")?;
+    let (address, rest) = rest.split_once("*/")?;
+    let address = u64::from_str_radix(address.trim(), 16).ok()?;
+    let code = rest.split(';').next()?.trim().trim_start_matches('{').trim();
+    (!code.is_empty() && !code.starts_with("/*")).then_some((address, code))
+}
+
+const UNIFORM: Reg = 256;
+const PREDICATES: Reg = 512;
+const UNIFORM_PREDICATES: Reg = 520;
+
+/// The registers that an operand names; the zero registers are none.
+fn registers(text: &str) -> Vec<Reg> {
+    let wide = if text.contains(".64") { 2 } else { 1 };
+    let mut found = Vec::new();
+    for word in text.split(|c: char| !(c.is_alphanumeric())) {
+        let (class, digits) = match word {
+            w if w.starts_with("UP") => (UNIFORM_PREDICATES, &w[2..]),
+            w if w.starts_with("UR") => (UNIFORM, &w[2..]),
+            w if w.starts_with('P') => (PREDICATES, &w[1..]),
+            w if w.starts_with('R') => (0, &w[1..]),
+            _ => continue,
+        };
+        if let Ok(number) = digits.parse::<Reg>() {
+            found.extend((0..wide).map(|n| class + number + n));
+        }
+    }
+    found
+}
+
+/// Whether an operand is a zero register or a number.
+fn constant(text: &str) -> Option<i128> {
+    let text = text.trim().trim_start_matches(['-', '|', '~', '!']).trim_end_matches('|');
+    let text = text.split(".H").next().unwrap_or(text).trim_end_matches(".reuse");
+    if matches!(text, "RZ" | "URZ" | "SRZ") {
+        return Some(0);
+    }
+    if let Some(hex) = text.strip_prefix("0x") {
+        return i128::from_str_radix(hex, 16).ok();
+    }
+    // A float: a constant, of which only that it is one matters.
+    text.parse::<i128>().ok().or_else(|| text.parse::<f64>().ok().map(|_| 3))
+}
+
+/// First words of instructions that compute no product.
+const NEUTRAL: &[&str] = &[
+    "ACQBULK",
+    "ARRIVES",
+    "ATOM",
+    "ATOMG",
+    "ATOMS",
+    "B2R",
+    "BAR",
+    "BMOV",
+    "BMSK",
+    "BPT",
+    "BRA",
+    "BREAK",
+    "BREV",
+    "BRX",
+    "BRXU",
+    "BSSY",
+    "BSYNC",
+    "CALL",
+    "CCTL",
+    "CCTLL",
+    "CREDUX",
+    "CS2R",
+    "CS2UR",
+    "CSEL",
+    "DADD",
+    "DEPBAR",
+    "DMNMX",
+    "DSETP",
+    "ELECT",
+    "ENDCOLLECTIVE",
+    "ERRBAR",
+    "EXIT",
+    "F2F",
+    "F2FP",
+    "F2I",
+    "F2IP",
+    "FADD",
+    "FADD2",
+    "FADD32I",
+    "FCHK",
+    "FLO",
+    "FMNMX",
+    "FMNMX3",
+    "FRND",
+    "FSEL",
+    "FSET",
+    "FSETP",
+    "FENCE",
+    "FOOTPRINT",
+    "GETLMEMBASE",
+    "HADD2",
+    "HMNMX2",
+    "HSET2",
+    "HSETP2",
+    "I2F",
+    "I2FP",
+    "I2I",
+    "I2IP",
+    "IABS",
+    "IADD",
+    "IADD3",
+    "IADD32I",
+    "ICMP",
+    "IDE",
+    "IMNMX",
+    "IPA",
+    "ISCADD",
+    "ISETP",
+    "JCAL",
+    "JMP",
+    "JMX",
+    "KILL",
+    "LD",
+    "LDC",
+    "LDCU",
+    "LDG",
+    "LDGDEPBAR",
+    "LDGMC",
+    "LDGSTS",
+    "LDL",
+    "LDS",
+    "LDSM",
+    "LEA",
+    "LEPC",
+    "LOP",
+    "LOP3",
+    "LOP32I",
+    "MATCH",
+    "MEMBAR",
+    "MOV",
+    "MOV32I",
+    "MOVM",
+    "NANOSLEEP",
+    "NOP",
+    "P2R",
+    "P2UR",
+    "PIXLD",
+    "PLOP3",
+    "PMTRIG",
+    "POPC",
+    "PRMT",
+    "PREEXIT",
+    "PSETP",
+    "QSPC",
+    "R2B",
+    "R2P",
+    "R2UR",
+    "RED",
+    "REDG",
+    "REDAS",
+    "REDUX",
+    "RET",
+    "RPCMOV",
+    "RTT",
+    "S2R",
+    "S2UR",
+    "SEL",
+    "SETCTAID",
+    "SETLMEMBASE",
+    "SETMAXREG",
+    "SGXT",
+    "SHF",
+    "SHFL",
+    "SHL",
+    "SHR",
+    "SR2UR",
+    "ST",
+    "STG",
+    "STL",
+    "STS",
+    "STSM",
+    "STAS",
+    "SULD",
+    "SUATOM",
+    "SURED",
+    "SUST",
+    "SYNCS",
+    "TEX",
+    "TLD",
+    "TLD4",
+    "TMML",
+    "TXD",
+    "TXQ",
+    "UBLKCP",
+    "UBLKPF",
+    "UBLKRED",
+    "UBMSK",
+    "UBREV",
+    "UCGABAR",
+    "UCLEA",
+    "UF2FP",
+    "UFADD",
+    "UFLO",
+    "UFMNMX",
+    "UFSEL",
+    "UFSETP",
+    "UI2FP",
+    "UIADD3",
+    "UISETP",
+    "ULDC",
+    "ULEA",
+    "ULEPC",
+    "ULOP",
+    "ULOP3",
+    "UMOV",
+    "UP2UR",
+    "UPLOP3",
+    "UPOPC",
+    "UPRMT",
+    "UPSETP",
+    "UR2UP",
+    "USEL",
+    "USETMAXREG",
+    "USGXT",
+    "USHF",
+    "USHL",
+    "USHR",
+    "UTMALDG",
+    "UTMAPF",
+    "UTMASTG",
+    "UTMACCTL",
+    "UTMACMDFLUSH",
+    "VABSDIFF",
+    "VABSDIFF4",
+    "VIADD",
+    "VIADDMNMX",
+    "VIMNMX",
+    "VIMNMX3",
+    "VOTE",
+    "VOTEU",
+    "VHMNMX",
+    "WARPSYNC",
+    "WARPSYNCALL",
+    "YIELD",
+    "BSPILL",
+    "UIADD3.64",
+    "UVIADD",
+    "UVIMNMX",
+    "UVIRTCOUNT",
+    "UGETNEXTWORKID",
+    "UIMNMX",
+];
+
+/// What an instruction is by its first word.
+fn action(opcode: &str) -> Action {
+    let first = opcode.split('.').next().unwrap_or(opcode);
+    match first {
+        "FMUL" | "FMUL2" | "FMUL32I" | "DMUL" | "HMUL2" | "HMUL2_32I" | "UFMUL" => {
+            Action::Data(Kind::Multiply)
+        }
+        "FFMA" | "FFMA2" | "FFMA32I" | "DFMA" | "HFMA2" | "HFMA2_32I" | "UFFMA" | "FSWZADD"
+            if first != "FSWZADD" =>
+        {
+            Action::Data(Kind::FusedMultiplyAdd)
+        }
+        "MUFU" | "RRO" => match opcode.split('.').nth(1).unwrap_or_default() {
+            "RCP" | "RCP64H" | "RSQ" | "RSQ64H" => Action::Data(Kind::Approximation),
+            "SQRT" => Action::Data(Kind::SquareRoot),
+            _ => Action::Data(Kind::Transcendental),
+        },
+        "IMAD" | "IMUL" | "XMAD" | "UIMAD" | "IMUL32I" | "IMAD32I" | "VMAD" => Action::Integer,
+        _ if first.contains("MMA")
+            || first.starts_with("IDP")
+            || first.starts_with("UTC") && first.contains("MMA") =>
+        {
+            Action::Data(Kind::DotProduct)
+        }
+        _ if NEUTRAL.contains(&first) || first == "FSWZADD" => Action::None,
+        _ => Action::Data(Kind::Unknown),
+    }
+}
+
+/// Splits operands at commas outside brackets.
+fn split(text: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut out) = (0, 0, Vec::new());
+    for (i, c) in text.char_indices() {
+        match c {
+            '[' | '(' => depth += 1,
+            ']' | ')' => depth -= 1,
+            ',' if depth == 0 => {
+                out.push(text[start..i].trim());
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    if !text[start..].trim().is_empty() {
+        out.push(text[start..].trim());
+    }
+    out
+}
+
+/// Registers written by an instruction with a first register.
+fn span(opcode: &str, first: Reg) -> Vec<Reg> {
+    let loads = ["LD", "ATOM", "TEX", "TLD", "SULD"].iter().any(|l| opcode.starts_with(l))
+        || opcode.starts_with('U');
+    let wide = opcode.contains(".WIDE") || opcode.contains(".64") || opcode.starts_with('D');
+    let count = match () {
+        _ if loads && opcode.contains(".128") => 4,
+        _ if wide => 2,
+        _ if opcode.contains("MMA") => 4,
+        _ => 1,
+    };
+    (0..count).map(|n| first + n).collect()
+}
+
+fn decode(place: u64, text: &str) -> Instruction {
+    let (guard, text) = match text.strip_prefix('@') {
+        Some(rest) => rest.split_once(' ').map_or((None, rest), |(g, t)| (Some(g), t.trim())),
+        None => (None, text),
+    };
+    let (opcode, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let mut c = Instruction::new(place, opcode);
+    c.action = action(opcode);
+    let guards = guard.map(registers).unwrap_or_default();
+    c.reads.extend(guards.iter().map(|r| (*r, Role::Condition)));
+    let guarded = !guards.is_empty();
+    let first = opcode.split('.').next().unwrap_or(opcode);
+    let list = split(rest);
+    match first {
+        "EXIT" | "RET" if !guarded => c.control = Control::Return,
+        "BRA" => {
+            // The target is resolved once all labels are known.
+            let label =
+                rest.split("`(").nth(1).and_then(|l| l.split(')').next()).unwrap_or_default();
+            c.name = format!("BRA to {label}");
+            let conditions: Vec<Reg> =
+                list.iter().filter(|o| !o.contains('`')).flat_map(|o| registers(o)).collect();
+            let conditional = guarded || !conditions.is_empty();
+            c.reads.extend(conditions.into_iter().map(|r| (r, Role::Condition)));
+            c.control = if conditional { Control::Branch(0) } else { Control::Jump(0) };
+        }
+        "BRX" | "JMX" | "JMP" | "BRXU" => c.control = Control::Indirect,
+        "CALL" => {
+            let name = rest.split("`(").nth(1).and_then(|l| l.split(')').next());
+            c.name = format!("CALL to {}", name.unwrap_or_default());
+            c.control = Control::Call(Callee::Unknown);
+        }
+        "BSSY" | "BSYNC" | "WARPSYNC" | "BREAK" | "NOP" | "BAR" | "MEMBAR" | "DEPBAR" | "YIELD"
+        | "EXIT" | "RET" => {}
+        _ => operands(&mut c, opcode, first, &list, guarded),
+    }
+    c
+}
+
+/// Labels become places; calls of them are inside the file.
+fn resolve(c: &mut Instruction, labels: &HashMap<String, u64>) {
+    let Some((_, label)) = c.name.split_once(" to ") else { return };
+    let to = labels.get(label).copied();
+    c.control = match (&c.control, to) {
+        (Control::Branch(_), Some(to)) => Control::Branch(to),
+        (Control::Jump(_), Some(to)) => Control::Jump(to),
+        // A subroutine shares its caller's registers, and its code is audited in its place: to the
+        // chains it is a jump whose way back is not followed.
+        (Control::Call(_), Some(_)) => Control::Indirect,
+        (Control::Call(_), None) => Control::Call(Callee::Unknown),
+        _ => Control::Indirect,
+    };
+}
+
+fn operands(c: &mut Instruction, opcode: &str, first: &str, list: &[&str], guarded: bool) {
+    let stores = ["ST", "STG", "STL", "STS", "RED", "REDG", "SUST", "STSM", "STAS", "REDAS"]
+        .contains(&first);
+    let loads = first.starts_with("LD") && !first.starts_with("LDC")
+        || first.starts_with("ATOM")
+        || first == "TEX";
+    let constants = first.starts_with("LDC")
+        || first.starts_with("ULDC")
+        || first.starts_with("S2")
+        || first == "CS2R";
+    let predicates = |o: &&&str| {
+        let o = o.trim_start_matches('!');
+        o.starts_with('P') || o.starts_with("UP")
+    };
+    // Comparisons write their first two operands, which are predicates; sums may write carries.
+    let written =
+        if stores { 0 } else { 1 + list.iter().skip(1).take_while(predicates).count().min(2) };
+    let leading = if list.first().is_some_and(|o| predicates(&o)) {
+        list.iter().take(2).take_while(predicates).count()
+    } else {
+        written
+    };
+    let compares = first.ends_with("SETP")
+        || first.ends_with("SET")
+        || first.starts_with("VOTE")
+        || first.contains("MNMX") && false;
+    for operand in list.iter().take(leading.max(usize::from(!stores))) {
+        for reg in registers(operand) {
+            let all = if reg < PREDICATES { span(opcode, reg) } else { vec![reg] };
+            if guarded { c.keeps.extend(all) } else { c.writes.extend(all) }
+        }
+    }
+    let integer = c.action == Action::Integer;
+    let wide = opcode.contains(".WIDE");
+    let sources: Vec<&&str> = list.iter().skip(leading.max(usize::from(!stores))).collect();
+    let mut data = 0;
+    for operand in sources {
+        if operand.contains('[')
+            && !operand.starts_with("c[")
+            && !operand.contains("c[0x")
+            && !operand.starts_with("cx[")
+        {
+            let all = registers(operand);
+            let reach: Vec<Reg> = if operand.contains(".64") || opcode.contains(".E") {
+                all.iter().flat_map(|r| [*r, r + 1]).collect()
+            } else {
+                all
+            };
+            c.reads.extend(reach.into_iter().map(|r| (r, Role::Address)));
+            continue;
+        }
+        let predicate = predicates(&operand);
+        let role = match () {
+            _ if predicate => Role::Condition,
+            _ if stores || first.starts_with("ATOM") => STORED,
+            _ if compares => Role::Condition,
+            _ if first.starts_with("I2F") || first.starts_with("UI2F") => {
+                Role::Sink("is converted to a float")
+            }
+            // The factors come first, the addend last.
+            _ if (integer
+                || matches!(c.action, Action::Data(Kind::Multiply | Kind::FusedMultiplyAdd)))
+                && data < 2 =>
+            {
+                Role::Factor
+            }
+            _ if matches!(
+                c.action,
+                Action::Data(
+                    Kind::Approximation
+                        | Kind::SquareRoot
+                        | Kind::Transcendental
+                        | Kind::DotProduct
+                )
+            ) =>
+            {
+                Role::Factor
+            }
+            _ => Role::Value,
+        };
+        if !predicate {
+            data += 1;
+        }
+        let found = registers(operand);
+        if found.is_empty() && role == Role::Factor {
+            match constant(operand) {
+                Some(value) => c.constants.push((value, role)),
+                // A bank of constants holds parameters: sizes and addresses.
+                None => c.reads.push((PARAMETER, role)),
+            }
+        }
+        for reg in found {
+            let addend = integer && wide && data > 2;
+            let stored = stores && opcode.contains(".64");
+            let count = if opcode.contains(".128") && stores {
+                4
+            } else if addend || stored || first.starts_with('D') {
+                2
+            } else {
+                1
+            };
+            c.reads.extend((0..count).map(|n| (reg + n, role)));
+        }
+    }
+    c.source = match () {
+        _ if loads => Source::Data,
+        _ if constants => Source::Operands,
+        _ if first == "F2I" => Source::Data,
+        _ if matches!(first, "MOV" | "UMOV" | "MOV32I") => {
+            match list.get(1).and_then(|o| constant(o)) {
+                Some(value) => Source::Constant(value),
+                None => Source::Operands,
+            }
+        }
+        _ => Source::Operands,
+    };
+}
+
+/// Stands for the bank of constants.
+const PARAMETER: Reg = 600;
+
+/// Kernels neither take nor return registers.
+struct Sass;
+
+impl Convention for Sass {
+    fn results(&self) -> &[Reg] {
+        &[]
+    }
+
+    fn argument(&self, _: usize, _: u64, parameter: Reg) -> Option<Reg> {
+        Some(parameter)
+    }
+
+    fn external(&self, _: &str) -> Option<Vec<(Reg, Role)>> {
+        None
+    }
+
+    fn line(&self, _: u64) -> Option<String> {
+        None
+    }
+
+    fn place(&self, place: u64) -> String {
+        format!("{:#06x}", place & ((1 << 40) - 1))
+    }
+}
