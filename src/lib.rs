@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod compile;
+pub mod cost;
 pub mod dsl;
 pub mod error;
 #[path = "../models/mod.rs"]

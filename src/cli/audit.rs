@@ -46,7 +46,9 @@ fn audited(path: &Path) -> Result<Vec<(String, Outcome)>, Error> {
         let report = onnx::audit(&onnx::Model::decode(bytes.into(), path)?);
         return Ok(vec![(String::new(), Outcome::Audited(report))]);
     }
-    audit::file(&bytes).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
+    // One file that cannot be read does not keep the others from being audited.
+    Ok(audit::file(&bytes)
+        .unwrap_or_else(|e| vec![(String::new(), Outcome::Skipped(e.to_string()))]))
 }
 
 /// Audit files.

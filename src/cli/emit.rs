@@ -177,7 +177,7 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         return put(args.output.as_deref(), ready.text().as_bytes());
     }
     if let Some((target, format)) = gpu {
-        return write_gpu(args, &ready.gpu(target, format)?);
+        return write_gpu(args, &ready.gpu(target, format)?, ready.is_mul_free());
     }
     let target = args.compiler.target()?;
     let emitted = ready.module(&target)?;
@@ -185,6 +185,9 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         put(Some(&folder.join("module.mlir")), emitted.mlir.as_bytes())?;
     }
     if args.emit == EmitKind::Mlir {
+        if ready.is_mul_free() {
+            clean(emitted.mlir.as_bytes())?;
+        }
         stats(&args.compiler, &emitted, None);
         return put(args.output.as_deref(), emitted.mlir.as_bytes());
     }
@@ -216,12 +219,34 @@ pub fn generate(
 ) -> Result<(Object, audit::Report), Error> {
     let object = codegen::compile(&emitted.mlir, target, options)?;
     let found = audit::object(&object.bytes)?;
-    if mul_free && !found.is_multiplication_free() {
-        return Err(Error::usage(format!(
-            "the compiled code multiplies, so nothing was written; this is a defect of pamc:\n{found}"
-        )));
+    if mul_free {
+        free(&found)?;
+        if let Some(text) = &object.llvm {
+            clean(text.as_bytes())?;
+        }
     }
     Ok((object, found))
+}
+
+/// Refuse code that multiplies data.
+///
+/// # Errors
+/// The findings.
+fn free(found: &audit::Report) -> Result<(), Error> {
+    match found.is_multiplication_free() {
+        true => Ok(()),
+        false => Err(Error::usage(format!(
+            "the compiled code multiplies, so nothing was written; this is a defect of pamc:\n{found}"
+        ))),
+    }
+}
+
+/// Audit what is about to be written, and refuse it if it multiplies data.
+///
+/// # Errors
+/// The findings; or that it cannot be audited.
+fn clean(code: &[u8]) -> Result<(), Error> {
+    free(&audit::one(code)?)
 }
 
 /// Compile, unless only the real training graph was asked for, which is written at once.
@@ -300,10 +325,17 @@ fn write_library(args: &EmitArgs, emitted: &Emitted, object: &Object) -> Result<
 }
 
 /// Write the modules, the plan and the header into a folder; all are there or none.
-fn write_gpu(args: &EmitArgs, program: &GpuProgram) -> Result<(), Error> {
+fn write_gpu(args: &EmitArgs, program: &GpuProgram, mul_free: bool) -> Result<(), Error> {
     let folder = path(args, "_gpu");
-    std::fs::create_dir_all(&folder).map_err(|e| Error::file("write", &folder, e))?;
     let files = program.files()?;
+    if mul_free {
+        let code = ["ptx", "spv", "hsaco"];
+        let is_code = |name: &str| code.iter().any(|e| name.rsplit('.').next() == Some(*e));
+        for file in files.iter().filter(|f| is_code(&f.name)) {
+            clean(&file.bytes)?;
+        }
+    }
+    std::fs::create_dir_all(&folder).map_err(|e| Error::file("write", &folder, e))?;
     for (i, file) in files.iter().enumerate() {
         if let Err(error) = put(Some(&folder.join(&file.name)), &file.bytes) {
             for file in &files[..i] {

@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod cost;
 mod demo;
 mod devices;
 mod emit;
@@ -50,6 +51,8 @@ enum Command {
     Devices(devices::DevicesArgs),
     /// Look for multiplications of data in compiled code and in models
     Audit(audit::AuditArgs),
+    /// Count a model's operations and estimate energy and area
+    Cost(Box<cost::CostArgs>),
     /// Show what became of a node, step by step
     Explain(explain::ExplainArgs),
     /// Show where the time of a compiled program goes, by source node
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Demo(args)), _) => demo::run(&args),
         (Some(Command::Devices(args)), _) => devices::run(&args),
         (Some(Command::Audit(args)), _) => audit::run(&args),
+        (Some(Command::Cost(args)), _) => cost::run(&args),
         (Some(Command::Explain(args)), _) => explain::run(&args),
         (Some(Command::Profile(args)), _) => profile::run(&args),
         (Some(Command::Opt(args)), _) => opt::run(&args),

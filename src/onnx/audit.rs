@@ -287,8 +287,8 @@ struct Walk {
 pub fn audit(model: &Model) -> Report {
     let mut walk =
         Walk { flow: Flow::default(), values: HashMap::new(), types: HashMap::new(), at: 0 };
-    walk.at = walk.flow.function(model.graph.name.clone());
-    walk.graph(&model.graph, true);
+    walk.at = walk.flow.function(model.graph().name.clone());
+    walk.graph(model.graph(), true);
     let findings = walk.flow.judge();
     Report { format: "ONNX".into(), functions: walk.flow.functions, findings, undecoded: 0 }
 }
@@ -445,7 +445,8 @@ impl Walk {
         let results: Vec<Value> =
             node.output.iter().filter(|o| !o.is_empty()).map(|o| self.value(o)).collect();
         results.iter().for_each(|r| self.flow.set_source(*r, source));
-        for graph in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
+        for graph in node.attribute.iter().flat_map(|a| a.g.as_deref().into_iter().chain(&a.graphs))
+        {
             self.body(graph, &operands, &results);
         }
         let name = if node.name.is_empty() { node.output.first() } else { Some(&node.name) };

@@ -20,7 +20,7 @@ fn training_steps_do_not_multiply() {
     for model in MODELS.into_iter().chain(["mlp"]) {
         let found = object(&place, &format!("@{model} --train --optimizer adamw --clip-norm 1"));
         assert!(found.is_multiplication_free(), "@{model}: {found}");
-        assert!(found.instructions() > 1000, "@{model}: {found}");
+        assert!(found.operations() > 1000, "@{model}: {found}");
     }
 }
 

@@ -26,7 +26,7 @@ const fn external(name: &'static str, arguments: &'static [Role], why: &'static 
     External { name, prefix: false, arguments, why }
 }
 
-/// The functions that may be called.
+/// The functions that may be called: the documentation lists them.
 pub const EXTERNALS: &[External] = &[
     external("memcpy", &[ADDRESS, ADDRESS, ADDRESS], "C standard: copies bytes"),
     external("memmove", &[ADDRESS, ADDRESS, ADDRESS], "C standard: copies bytes"),

@@ -23,8 +23,10 @@ pub enum Control {
     Jump(u64),
     /// To this place or the next instruction.
     Branch(u64),
-    /// To a place in a register or table.
+    /// To a place in a register.
     Indirect,
+    /// To one of these places, by a table.
+    Table(Vec<u64>),
     /// Nowhere.
     Stop,
     /// Back to the caller.
@@ -146,6 +148,9 @@ impl Body {
             if let Control::Jump(to) | Control::Branch(to) = &c.control {
                 leaders.extend(at.get(to));
             }
+            if let Control::Table(targets) = &c.control {
+                leaders.extend(targets.iter().filter_map(|to| at.get(to)));
+            }
             if !matches!(c.control, Control::Next | Control::Call(_)) {
                 leaders.insert(i + 1);
             }
@@ -163,13 +168,14 @@ impl Body {
             let last = blocks[b].end - 1;
             let next = (b + 1 < blocks.len()).then_some(b + 1);
             let target = |to| at.get(to).map(|i| block_of[*i]);
-            let (first, second) = match &code[last].control {
-                Control::Next | Control::Call(_) => (next, None),
-                Control::Jump(to) => (target(to), None),
-                Control::Branch(to) => (next, target(to)),
-                _ => (None, None),
+            let successors: Vec<Option<usize>> = match &code[last].control {
+                Control::Next | Control::Call(_) => vec![next],
+                Control::Jump(to) => vec![target(to)],
+                Control::Branch(to) => vec![next, target(to)],
+                Control::Table(targets) => targets.iter().map(target).collect(),
+                _ => Vec::new(),
             };
-            for successor in [first, second].into_iter().flatten() {
+            for successor in successors.into_iter().flatten() {
                 blocks[successor].predecessors.push(b);
             }
         }

@@ -732,7 +732,8 @@ unsafe fn action(op: MlirOperation, name: &str, operands: &[MlirValue]) -> Optio
         // SAFETY: the caller's promise.
         let scalar = operands.iter().all(|o| unsafe {
             let ty = mlirValueGetType(*o);
-            mlirTypeIsAInteger(ty) || mlirTypeIsAIndex(ty)
+            // Lanes of type index are positions, followed like one.
+            mlirTypeIsAInteger(ty) || is_index(ty)
         });
         return Some(match scalar {
             true => Action::Integer,
@@ -823,6 +824,15 @@ unsafe fn reduces_by_product(op: MlirOperation, name: &str) -> bool {
         )
 }
 
+/// Whether a type is that of positions, or of vectors of them.
+unsafe fn is_index(ty: MlirType) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        mlirTypeIsAIndex(ty)
+            || mlirTypeIsAVector(ty) && mlirTypeIsAIndex(mlirShapedTypeGetElementType(ty))
+    }
+}
+
 /// What an operation does with an operand.
 unsafe fn role(name: &str, action: Action, n: usize, operand: MlirValue) -> Role {
     let last = name.rsplit('.').next().unwrap_or(name);
@@ -836,7 +846,7 @@ unsafe fn role(name: &str, action: Action, n: usize, operand: MlirValue) -> Role
         Action::None => {}
     }
     // SAFETY: the caller's promise.
-    let index = unsafe { mlirTypeIsAIndex(mlirValueGetType(operand)) };
+    let index = unsafe { is_index(mlirValueGetType(operand)) };
     match name {
         "arith.cmpi" | "arith.cmpf" | "llvm.icmp" | "llvm.fcmp" | "index.cmp" => Role::Condition,
         "arith.select" | "llvm.select" | "spirv.Select" | "scf.if" if n == 0 => Role::Condition,
@@ -876,7 +886,16 @@ unsafe fn role(name: &str, action: Action, n: usize, operand: MlirValue) -> Role
             }
         }
         "vector.create_mask" | "vector.constant_mask" => Role::Condition,
-        "vector.broadcast" | "vector.splat" | "vector.from_elements" | "vector.step" => Role::Value,
+        "vector.broadcast"
+        | "vector.splat"
+        | "vector.from_elements"
+        | "vector.step"
+        | "vector.extract"
+        | "vector.shuffle"
+        | "vector.shape_cast"
+        | "vector.extractelement"
+        | "vector.extract_strided_slice"
+        | "vector.insert_strided_slice" => Role::Value,
         _ if index
             && begins(
                 name,

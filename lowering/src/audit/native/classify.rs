@@ -162,6 +162,9 @@ const ROUTINES: &[&str] = &[
 /// Whether an undefined symbol computes what compiled code must not.
 pub(in super::super) fn is_arithmetic_call(name: &str) -> bool {
     let name = name.split('@').next().unwrap_or(name);
+    // Device libraries of NVIDIA and AMD.
+    let name = ["__nv_", "__ocml_"].iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
+    let name = name.strip_suffix("_f32").or_else(|| name.strip_suffix("_f16")).unwrap_or(name);
     let typeless = name.strip_suffix(['f', 'l']).unwrap_or(name);
     LIBM.contains(&name)
         || LIBM.contains(&typeless)

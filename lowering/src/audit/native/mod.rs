@@ -4,6 +4,7 @@ mod aarch64;
 mod classify;
 mod disassemble;
 mod stack;
+mod tables;
 mod x86;
 
 pub(super) use classify::is_arithmetic_call;
@@ -36,7 +37,7 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
             return Err(Error::Llvm { stage: "disassemble", message });
         }
     };
-    let image = Image::new(&file)?;
+    let mut image = Image::new(&file)?;
     let disassembler = Disassembler::new(arch)?;
     let mut undecoded = 0;
     let mut sections = Vec::new();
@@ -45,6 +46,13 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
         let plt = section.name().unwrap_or_default().starts_with(".plt");
         let code = image.decode(arch, &disassembler, place, section.data()?, plt, &mut undecoded);
         sections.push((code, plt));
+    }
+    // AArch64's entries are shorter and of several forms: its computed jumps stay unknown.
+    if arch == Arch::X86_64 {
+        image.targets = match image.linked {
+            true => tables::of_linked(&file, &disassembler, |address| image.locate(address)),
+            false => tables::of_relocatable(&file),
+        };
     }
     let (routines, calls) = image.routines(arch, sections);
     let mut flow = Flow::default();
@@ -74,6 +82,8 @@ struct Image {
     // First address, end and place of the first byte of each code section of a linked file.
     sections: Vec<(u64, u64, u64)>,
     linked: bool,
+    // Places that tables of jumps lead to.
+    targets: BTreeSet<u64>,
 }
 
 #[derive(Clone)]
@@ -108,6 +118,7 @@ impl Image {
             imports: HashMap::new(),
             sections: Vec::new(),
             linked,
+            targets: BTreeSet::new(),
         };
         for section in &text {
             let start = section.address();
@@ -130,12 +141,11 @@ impl Image {
     }
 
     /// The place of an address in a linked file, or within the same section of another.
-    fn locate(&self, from: u64, address: u64) -> Option<u64> {
+    fn locate(&self, address: u64) -> Option<u64> {
         if !self.linked {
             return Some(address);
         }
         let address = address & ((1 << 40) - 1);
-        let _ = from;
         let found = self.sections.iter().find(|s| (s.0..s.1).contains(&address))?;
         Some(found.2 + (address - found.0))
     }
@@ -218,7 +228,7 @@ impl Image {
                 None => {}
             }
         }
-        let to = self.locate(at, relative?)?;
+        let to = self.locate(relative?)?;
         let calls = text.starts_with("call") || text.starts_with("bl ") || text.starts_with("bl\t");
         let own = self.functions.range(..=at).next_back().map(|f| *f.0);
         let other = self.functions.range(..=to).next_back().map(|f| *f.0);
@@ -242,7 +252,10 @@ impl Image {
                 _ => None,
             })
             .collect();
-        let sp = if arch == Arch::X86_64 { x86::SP } else { aarch64::SP };
+        let (sp, arguments) = match arch {
+            Arch::X86_64 => (x86::SP, x86::ARGUMENTS),
+            Arch::Aarch64 => (aarch64::SP, aarch64::ARGUMENTS),
+        };
         let (mut routines, mut calls) = (Vec::new(), Vec::new());
         for (code, plt) in sections {
             let mut current: Vec<Decoded> = Vec::new();
@@ -258,7 +271,8 @@ impl Image {
                 if plt && !reached {
                     return;
                 }
-                let (code, spots) = stack::resolve(stubbed(code, plt), sp);
+                let code = self.tabled(code);
+                let (code, spots) = stack::resolve(stubbed(code, plt), sp, arguments);
                 let callback = !global && !reached;
                 routines.push(Routine { name, exported: global || callback, callback, code });
                 calls.push(spots);
@@ -273,6 +287,23 @@ impl Image {
             flush(&mut current);
         }
         (routines, calls)
+    }
+}
+
+impl Image {
+    /// Gives computed jumps the targets that tables have within the function.
+    fn tabled(&self, mut code: Vec<Decoded>) -> Vec<Decoded> {
+        let (Some(first), Some(last)) = (code.first(), code.last()) else { return code };
+        let range = first.instruction.place..=last.instruction.place;
+        let targets: Vec<u64> = self.targets.range(range).copied().collect();
+        if !targets.is_empty() {
+            for decoded in &mut code {
+                if decoded.instruction.control == Control::Indirect {
+                    decoded.instruction.control = Control::Table(targets.clone());
+                }
+            }
+        }
+        code
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::{
     flow::{Role, Source},
     machine::{Control, Instruction, Reg},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Register that stands for all memory whose address a function has taken of its own frame.
 pub const CAPTURED: Reg = 999;
@@ -164,6 +164,10 @@ fn states(code: &[Decoded], sp: Reg) -> Vec<State> {
         match &code[i].instruction.control {
             Control::Next | Control::Call(_) => queue.push((i + 1, after)),
             Control::Jump(to) => queue.extend(at.get(to).map(|t| (*t, after))),
+            Control::Table(targets) => {
+                let known = targets.iter().filter_map(|to| at.get(to));
+                queue.extend(known.map(|t| (*t, after.clone())));
+            }
             Control::Branch(to) => {
                 queue.extend(at.get(to).map(|t| (*t, after.clone())));
                 queue.push((i + 1, after));
@@ -176,7 +180,11 @@ fn states(code: &[Decoded], sp: Reg) -> Vec<State> {
 
 /// The instructions of a function with slots for its stack accesses, and where each call has the
 /// stack pointer.
-pub fn resolve(code: Vec<Decoded>, sp: Reg) -> (Vec<Instruction>, HashMap<u64, Spot>) {
+pub fn resolve(
+    code: Vec<Decoded>,
+    sp: Reg,
+    arguments: &[Reg],
+) -> (Vec<Instruction>, HashMap<u64, Spot>) {
     let mut states = states(&code, sp);
     // Alignments are numbered by instruction, slots by few bases.
     let mut bases: Vec<u32> =
@@ -189,7 +197,13 @@ pub fn resolve(code: Vec<Decoded>, sp: Reg) -> (Vec<Instruction>, HashMap<u64, S
     let escaped = escaped(&code, &states, sp);
     let mut calls = HashMap::new();
     let mut out = Vec::with_capacity(code.len());
+    let mut written: HashSet<Reg> = arguments.iter().copied().collect();
     for (decoded, mut state) in code.into_iter().zip(states) {
+        // A register that is stored before it is written is saved for the caller, in no object.
+        let stored = |r: &&(Reg, Role)| matches!(r.1, Role::Sink(_));
+        let saves =
+            decoded.instruction.reads.iter().filter(stored).all(|r| !written.contains(&r.0));
+        written.extend(decoded.instruction.writes.iter().chain(&decoded.instruction.keeps));
         if let Control::Call(_) | Control::TailCall(_) = decoded.instruction.control
             && let Some(spot) = state.get(&sp)
         {
@@ -200,7 +214,7 @@ pub fn resolve(code: Vec<Decoded>, sp: Reg) -> (Vec<Instruction>, HashMap<u64, S
         {
             state.insert(to, spot.plus(add));
         }
-        out.push(access(decoded, &state, &escaped));
+        out.push(access(decoded, &state, if saves { &[] } else { &escaped }));
     }
     (out, calls)
 }
@@ -209,14 +223,21 @@ pub fn resolve(code: Vec<Decoded>, sp: Reg) -> (Vec<Instruction>, HashMap<u64, S
 fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
     let mut found = Vec::new();
     for (decoded, state) in code.iter().zip(states) {
-        let frame = |reg: Reg| reg == sp || decoded.instruction.name.is_empty();
-        for pointer in [decoded.before, decoded.after].into_iter().flatten() {
-            if let Pointer::Move { to, from, add } = pointer
-                && let Some(spot) = state.get(&from)
-                && !frame(to)
-            {
-                found.push(spot.plus(add));
+        let moved: Vec<Reg> = [decoded.before, decoded.after]
+            .into_iter()
+            .flatten()
+            .map(|pointer| match pointer {
+                Pointer::Move { from, .. } => from,
+                Pointer::Align(reg) => reg,
+            })
+            .collect();
+        for (reg, role) in &decoded.instruction.reads {
+            if *role != Role::Address && !moved.contains(reg) {
+                found.extend(state.get(reg));
             }
+        }
+        if let Control::Call(_) | Control::TailCall(_) = decoded.instruction.control {
+            found.extend(state.iter().filter(|(reg, _)| **reg != sp).map(|(_, spot)| *spot));
         }
         if let Some(Memory { base: Some(base), index: Some(_), offset, .. }) = decoded.memory
             && let Some(spot) = state.get(&base)
