@@ -223,3 +223,23 @@ pub fn one(bytes: &[u8]) -> Result<Report, Error> {
 pub fn object(bytes: &[u8]) -> Result<Report, Error> {
     native::audit(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_method_names_every_kind_format_and_function() {
+        let text = include_str!("METHOD.md");
+        for kind in Kind::ALL {
+            assert!(text.contains(&format!("**{}**", kind.name())), "{}", kind.name());
+        }
+        for format in Format::ALL {
+            assert!(text.contains(format.name()), "{}", format.name());
+        }
+        for external in calls::EXTERNALS {
+            assert!(text.contains(&format!("`{}`", external.name)), "{}", external.name);
+            assert!(!external.why.is_empty(), "{}", external.name);
+        }
+    }
+}
