@@ -244,7 +244,7 @@ fn draw(cost: &Cost, svg: &mut String) -> Result<(), Box<dyn std::error::Error>>
         .margin(16)
         .x_label_area_size(36)
         .y_label_area_size(190)
-        .build_cartesian_2d(0.0..most * 1.18, (0..count).into_segmented())?;
+        .build_cartesian_2d(0.0..most * 1.18, (0..count - 1).into_segmented())?;
     let name = |at: &SegmentValue<usize>| match at {
         SegmentValue::CenterOf(n) => {
             let row = count.checked_sub(n + 1).and_then(|row| cost.machines.get(row));

@@ -1,5 +1,6 @@
 //! The command line from outside: what it prints, its exit codes, what it leaves on the disk.
 
+mod audit;
 mod devices;
 mod emit;
 mod errors;

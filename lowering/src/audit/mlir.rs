@@ -362,7 +362,7 @@ impl Walk {
             let structured = !regions.is_empty();
             let successors = mlirOperationGetNumSuccessors(op);
             if structured {
-                self.into_regions(name, &operands, &results, &regions, &mut roles);
+                self.enter_regions(name, &operands, &results, &regions, &mut roles);
             } else if successors > 0 {
                 self.branch(op, name, &operands, &mut roles);
             } else if is_terminator(name) {
@@ -443,7 +443,7 @@ impl Walk {
     }
 
     /// An operand of an operation with regions may come out as any result or argument of its type.
-    unsafe fn into_regions(
+    unsafe fn enter_regions(
         &mut self,
         name: &str,
         operands: &[MlirValue],

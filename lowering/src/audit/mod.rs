@@ -14,6 +14,7 @@ mod ptx;
 mod sass;
 mod spirv;
 
+pub use calls::{EXTERNALS, External};
 pub use formats::{Format, Outcome, audit as file};
 
 use crate::Error;
@@ -183,7 +184,7 @@ impl fmt::Display for Report {
             write!(f, ", none multiplies data")?;
         }
         write!(f, ", {} integer multiplies for addresses", self.address_multiplies())?;
-        let mut lines: BTreeMap<(&str, &str, Option<&str>, Option<&str>), usize> = BTreeMap::new();
+        let mut lines = BTreeMap::<_, usize>::new();
         for x in &self.findings {
             let key = (&*x.function, &*x.what, x.reason.as_deref(), x.source.as_deref());
             *lines.entry(key).or_default() += 1;

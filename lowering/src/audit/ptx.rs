@@ -487,9 +487,11 @@ impl Reader {
                 self.address(c, operand, space_is_parameter);
                 continue;
             }
-            let decides = (first == "selp" && n == 3)
-                || (first == "slct" && n == 3)
-                || matches!(first, "shfl" if n > 1);
+            let decides = match first {
+                "selp" | "slct" => n == 3,
+                "shfl" => n > 1,
+                _ => false,
+            };
             let factor = matches!(c.action, Action::Data(_))
                 || c.action == Action::Integer
                     && n <= 2

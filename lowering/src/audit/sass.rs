@@ -334,9 +334,7 @@ fn action(opcode: &str) -> Action {
         "FMUL" | "FMUL2" | "FMUL32I" | "DMUL" | "HMUL2" | "HMUL2_32I" | "UFMUL" => {
             Action::Data(Kind::Multiply)
         }
-        "FFMA" | "FFMA2" | "FFMA32I" | "DFMA" | "HFMA2" | "HFMA2_32I" | "UFFMA" | "FSWZADD"
-            if first != "FSWZADD" =>
-        {
+        "FFMA" | "FFMA2" | "FFMA32I" | "DFMA" | "HFMA2" | "HFMA2_32I" | "UFFMA" => {
             Action::Data(Kind::FusedMultiplyAdd)
         }
         "MUFU" | "RRO" => match opcode.split('.').nth(1).unwrap_or_default() {
@@ -466,10 +464,7 @@ fn operands(c: &mut Instruction, opcode: &str, first: &str, list: &[&str], guard
     } else {
         written
     };
-    let compares = first.ends_with("SETP")
-        || first.ends_with("SET")
-        || first.starts_with("VOTE")
-        || first.contains("MNMX") && false;
+    let compares = first.ends_with("SETP") || first.ends_with("SET") || first.starts_with("VOTE");
     for operand in list.iter().take(leading.max(usize::from(!stores))) {
         for reg in registers(operand) {
             let all = if reg < PREDICATES { span(opcode, reg) } else { vec![reg] };
