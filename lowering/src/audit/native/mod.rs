@@ -78,7 +78,7 @@ struct Image {
     // Targets by the place of the relocated bytes.
     relocations: HashMap<u64, Target>,
     // Symbols by the slot of the global offset table that holds their address.
-    imports: HashMap<u64, String>,
+    imports: HashMap<u64, Target>,
     // First address, end and place of the first byte of each code section of a linked file.
     sections: Vec<(u64, u64, u64)>,
     linked: bool,
@@ -134,7 +134,12 @@ impl Image {
                 && let Some(table) = file.dynamic_symbol_table()
                 && let Ok(symbol) = object::ObjectSymbolTable::symbol_by_index(&table, index)
             {
-                image.imports.insert(address, symbol.name().unwrap_or_default().to_owned());
+                // A function of the file may be called as if it were elsewhere.
+                let target = match symbol.section_index().filter(|i| is_text(Some(*i))) {
+                    Some(section) => Target::Inside(place(section, symbol.address())),
+                    None => Target::Outside(symbol.name().unwrap_or_default().to_owned()),
+                };
+                image.imports.insert(address, target);
             }
         }
         Ok(image)
@@ -199,7 +204,7 @@ impl Image {
     }
 
     /// The symbol whose address is loaded from the global offset table.
-    fn import(&self, next: u64, text: &str, page: u64, stub: bool) -> Option<String> {
+    fn import(&self, next: u64, text: &str, page: u64, stub: bool) -> Option<Target> {
         if stub {
             return text.starts_with("br").then(|| self.imports.get(&page).cloned()).flatten();
         }
@@ -215,11 +220,13 @@ impl Image {
         at: u64,
         next: u64,
         relative: Option<u64>,
-        import: Option<String>,
+        import: Option<Target>,
         text: &str,
     ) -> Option<Callee> {
-        if let Some(symbol) = import {
-            return Some(Callee::External(symbol));
+        match import {
+            Some(Target::Outside(symbol)) => return Some(Callee::External(symbol)),
+            Some(Target::Inside(to)) => return Some(Callee::Internal(to)),
+            None => {}
         }
         for place in at..next {
             match self.relocations.get(&place) {

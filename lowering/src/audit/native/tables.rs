@@ -1,26 +1,33 @@
 //! x86-64's tables of jumps: where a computed jump may lead.
 //!
-//! An entry is the distance of its target from the start of the table. All entries of all tables in
-//! the file are taken to be targets of every computed jump of the function they lie in, which is more
-//! than can happen and never less.
+//! An entry is the distance of its target from the start of the table, which code computes by `lea`.
+//! The entries of all tables that lead into a function are taken to be targets of each of its computed
+//! jumps.
 
 use super::{Disassembler, place, x86};
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SectionKind};
 use std::collections::BTreeSet;
 
 fn is_table(kind: SectionKind) -> bool {
-    matches!(kind, SectionKind::ReadOnlyData | SectionKind::ReadOnlyDataWithRel | SectionKind::Data)
+    use SectionKind::{Data, ReadOnlyData, ReadOnlyDataWithRel, ReadOnlyString};
+    // A linker may put constants that are no strings among strings.
+    matches!(kind, Data | ReadOnlyData | ReadOnlyDataWithRel | ReadOnlyString)
 }
 
 /// Targets in a relocatable file, whose entries are relocations.
 pub(super) fn of_relocatable(file: &object::File) -> BTreeSet<u64> {
-    // Where code refers to in sections of data: the starts of tables, among others.
+    // What `lea` refers to in sections of data: the starts of tables, among others.
+    const LEA: u8 = 0x8d;
     let mut starts: BTreeSet<(usize, u64)> = BTreeSet::new();
     for section in file.sections().filter(|s| s.kind() == SectionKind::Text) {
-        for (_, relocation) in section.relocations() {
-            if let Some((index, address)) = resolved(file, &relocation) {
-                // The addend of x86 counts from the end of the instruction.
-                starts.extend([(index.0, address), (index.0, address.wrapping_add(4))]);
+        let Ok(bytes) = section.data() else { continue };
+        for (offset, relocation) in section.relocations() {
+            let opcode = offset.checked_sub(2).and_then(|at| bytes.get(at as usize));
+            if opcode == Some(&LEA)
+                && let Some((index, address)) = resolved(file, &relocation)
+            {
+                // The addend counts from the end of the instruction, four bytes on.
+                starts.insert((index.0, address.wrapping_add(4)));
             }
         }
     }
@@ -33,11 +40,9 @@ pub(super) fn of_relocatable(file: &object::File) -> BTreeSet<u64> {
                 continue;
             }
             let own = section.index().0;
-            for (_, start) in starts.range((own, 0)..=(own, offset)) {
-                let target = address.wrapping_sub(offset - start);
-                targets.insert(place(index, target));
-            }
-            targets.insert(place(index, address));
+            let start = starts.range((own, 0)..=(own, offset)).next_back();
+            let into = start.map_or(0, |(_, start)| offset - start);
+            targets.insert(place(index, address.wrapping_sub(into)));
         }
     }
     targets
@@ -76,7 +81,8 @@ pub(super) fn of_linked(
         let (Ok(bytes), first) = (section.data(), section.address()) else { continue };
         let end = first + bytes.len() as u64;
         for &start in starts.range(first..end) {
-            let entries = bytes[(start - first) as usize..].chunks_exact(4);
+            let next = starts.range(start + 1..end).next().copied().unwrap_or(end);
+            let entries = bytes[(start - first) as usize..(next - first) as usize].chunks_exact(4);
             for entry in entries.map_while(|e| Some(i32::from_le_bytes(e.try_into().ok()?))) {
                 match locate(start.wrapping_add_signed(entry.into())) {
                     Some(target) => targets.insert(target),
