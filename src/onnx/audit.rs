@@ -424,7 +424,7 @@ impl Walk {
             let divides = matches!(op, "Div" | "Mod");
             let role = match action {
                 Action::Data(_) => Role::Factor,
-                Action::Integer if divides && i == 0 => Role::Value,
+                Action::Integer if divides && i == 0 => Role::Dividend,
                 Action::Integer => Role::Factor,
                 Action::None => self.role(node, i, positions),
             };

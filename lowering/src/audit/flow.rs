@@ -18,6 +18,8 @@ pub enum Role {
     Value,
     /// Part of every result, and what a multiply multiplies or a division divides by.
     Factor,
+    /// Part of every result, and what a division divides.
+    Dividend,
     /// Chooses a place in memory, a number of bytes, a bound of a loop.
     Address,
     /// Decides a branch, a comparison, a mask.
@@ -192,7 +194,7 @@ impl Flow {
                         operation.results.iter().copied().find(|r| marks[*r as usize].is_some())
                     };
                     let data = operation.operands.iter().any(|(v, role)| {
-                        matches!(role, Role::Factor | Role::Value) && of_data[*v as usize]
+                        matches!(role, Role::Factor | Role::Dividend) && of_data[*v as usize]
                     });
                     let way = match (reached(&to_data), reached(&to_condition)) {
                         (Some(result), _) => Some((result, &to_data)),
@@ -283,7 +285,7 @@ impl Flow {
 
 /// Whether an operand in this role is part of the results.
 fn carries(role: Role) -> bool {
-    matches!(role, Role::Value | Role::Factor)
+    matches!(role, Role::Value | Role::Factor | Role::Dividend)
 }
 
 /// An integer multiply or division that multiplies nothing.

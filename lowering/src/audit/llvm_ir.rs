@@ -201,7 +201,7 @@ impl Walk {
                     (Action::Data(Kind::VectorIntegerMultiply), Role::Factor)
                 }
                 LLVMMul => (Action::Integer, Role::Factor),
-                LLVMUDiv | LLVMSDiv | LLVMURem | LLVMSRem => (Action::Integer, Role::Value),
+                LLVMUDiv | LLVMSDiv | LLVMURem | LLVMSRem => (Action::Integer, Role::Dividend),
                 LLVMICmp | LLVMFCmp => (Action::None, Role::Condition),
                 LLVMSIToFP | LLVMUIToFP => (Action::None, Role::Sink("is converted to a float")),
                 LLVMLoad | LLVMIndirectBr | LLVMAlloca => (Action::None, Role::Address),

@@ -136,14 +136,17 @@ struct Body {
     pending: Vec<(usize, Reg)>,
     entries: BTreeMap<Reg, Value>,
     results: HashMap<Reg, Value>,
-    // With computed jumps, one value stands for each register throughout.
-    whole: bool,
 }
 
 impl Body {
     fn new(code: &[Instruction]) -> Self {
         let at: HashMap<u64, usize> = code.iter().enumerate().map(|(i, c)| (c.place, i)).collect();
         let mut leaders: HashSet<usize> = HashSet::from([0]);
+        // A jump that is computed without a table may lead to any instruction.
+        let anywhere = code.iter().any(|c| c.control == Control::Indirect);
+        if anywhere {
+            leaders.extend(0..code.len());
+        }
         for (i, c) in code.iter().enumerate() {
             if let Control::Jump(to) | Control::Branch(to) = &c.control {
                 leaders.extend(at.get(to));
@@ -173,6 +176,7 @@ impl Body {
                 Control::Jump(to) => vec![target(to)],
                 Control::Branch(to) => vec![next, target(to)],
                 Control::Table(targets) => targets.iter().map(target).collect(),
+                Control::Indirect => (0..blocks.len()).map(Some).collect(),
                 _ => Vec::new(),
             };
             for successor in successors.into_iter().flatten() {
@@ -187,36 +191,16 @@ impl Body {
             pending: Vec::new(),
             entries: BTreeMap::new(),
             results: HashMap::new(),
-            whole: code.iter().any(|c| c.control == Control::Indirect),
         }
     }
 
     /// Records that instruction `i` leaves `value` in a register.
-    fn define(&mut self, flow: &mut Flow, i: usize, reg: Reg, value: Value) {
-        if self.whole {
-            let joint = self.joint(flow, reg);
-            flow.copy(value, joint);
-        } else {
-            self.definitions.entry((self.block_of[i], reg)).or_default().push((i, value));
-        }
-    }
-
-    fn joint(&mut self, flow: &mut Flow, reg: Reg) -> Value {
-        if let Some(&value) = self.phis.get(&(0, reg)) {
-            return value;
-        }
-        let value = flow.value(Source::Operands);
-        self.phis.insert((0, reg), value);
-        let entry = *self.entries.entry(reg).or_insert_with(|| flow.value(Source::Operands));
-        flow.copy(entry, value);
-        value
+    fn define(&mut self, i: usize, reg: Reg, value: Value) {
+        self.definitions.entry((self.block_of[i], reg)).or_default().push((i, value));
     }
 
     /// The value of a register just before instruction `i`.
     fn read(&mut self, flow: &mut Flow, i: usize, reg: Reg) -> Value {
-        if self.whole {
-            return self.joint(flow, reg);
-        }
         let block = self.block_of[i];
         self.read_in(flow, block, i, reg)
     }
@@ -327,7 +311,7 @@ fn instruction(
     for &reg in c.writes.iter().chain(&c.keeps) {
         match captured {
             Some((memory, value)) if memory == reg => flow.copy(result, value),
-            _ => body.define(flow, i, reg, result),
+            _ => body.define(i, reg, result),
         }
     }
     flow.push(Operation {
@@ -401,7 +385,7 @@ fn call(
     for reg in results {
         let value = flow.value(source);
         // Just after the call, whose own results come first.
-        body.define(flow, i, reg, value);
+        body.define(i, reg, value);
     }
 }
 
@@ -472,7 +456,6 @@ fn connect(
                 .definitions
                 .get(&(block, to))
                 .and_then(|list| list.iter().rev().find(|d| d.0 == site.index).map(|d| d.1));
-            let after = after.or_else(|| body.phis.get(&(0, to)).copied().filter(|_| body.whole));
             if let (Some(&value), Some(after)) = (bodies[callee].results.get(&from), after) {
                 flow.copy(value, after);
             }

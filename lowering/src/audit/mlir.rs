@@ -838,10 +838,10 @@ unsafe fn role(name: &str, action: Action, n: usize, operand: MlirValue) -> Role
     let last = name.rsplit('.').next().unwrap_or(name);
     match action {
         Action::Data(_) => return Role::Factor,
-        Action::Integer if name.starts_with("affine.") => return Role::Value,
+        Action::Integer if name.starts_with("affine.") => return Role::Dividend,
         Action::Integer => {
             let divides = ["div", "rem", "Div", "Rem", "Mod"].iter().any(|w| last.contains(w));
-            return if divides && n == 0 { Role::Value } else { Role::Factor };
+            return if divides && n == 0 { Role::Dividend } else { Role::Factor };
         }
         Action::None => {}
     }

@@ -498,6 +498,7 @@ impl Reader {
                     && !(matches!(first, "div" | "rem") && n == 1);
             let role = match () {
                 _ if decides => Role::Condition,
+                _ if matches!(first, "div" | "rem") && n == 1 => Role::Dividend,
                 _ if factor => Role::Factor,
                 _ => role,
             };

@@ -497,7 +497,7 @@ impl<'m> Walk<'m> {
                     i.class.opcode,
                     Op::IMul | Op::SMulExtended | Op::UMulExtended | Op::ExtInst
                 );
-                return if divides && n == 0 { Role::Value } else { Role::Factor };
+                return if divides && n == 0 { Role::Dividend } else { Role::Factor };
             }
             Action::None => {}
         }

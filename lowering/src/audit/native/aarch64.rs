@@ -224,12 +224,11 @@ fn ordinary(d: &mut Decoded, name: &str, rest: &str) {
         match operand {
             Operand::Register(reg, _) | Operand::Lane(reg) => {
                 let governs = (PREDICATES..ZERO).contains(reg);
-                let role = if governs {
-                    Role::Condition
-                } else if factor {
-                    Role::Factor
-                } else {
-                    role
+                let role = match () {
+                    _ if governs => Role::Condition,
+                    _ if divides && i == 1 => Role::Dividend,
+                    _ if factor => Role::Factor,
+                    _ => role,
                 };
                 if *reg == ZERO && factor {
                     c.constants.push((0, Role::Factor));

@@ -9,7 +9,7 @@ use super::super::{
     flow::{Role, Source},
     machine::{Control, Instruction, Reg},
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Register that stands for all memory whose address a function has taken of its own frame.
 pub const CAPTURED: Reg = 999;
@@ -168,6 +168,7 @@ fn states(code: &[Decoded], sp: Reg) -> Vec<State> {
                 let known = targets.iter().filter_map(|to| at.get(to));
                 queue.extend(known.map(|t| (*t, after.clone())));
             }
+            Control::Indirect => queue.extend((0..code.len()).map(|t| (t, after.clone()))),
             Control::Branch(to) => {
                 queue.extend(at.get(to).map(|t| (*t, after.clone())));
                 queue.push((i + 1, after));
@@ -194,7 +195,8 @@ pub fn resolve(
     for spot in states.iter_mut().flat_map(BTreeMap::values_mut) {
         spot.base = bases.partition_point(|b| *b < spot.base) as u32;
     }
-    let escaped = escaped(&code, &states, sp);
+    let taken = Taken { starts: escaped(&code, &states, sp), reloaded: reloaded(&code, &states) };
+    let nothing = Taken::default();
     let mut calls = HashMap::new();
     let mut out = Vec::with_capacity(code.len());
     let mut written: HashSet<Reg> = arguments.iter().copied().collect();
@@ -214,9 +216,43 @@ pub fn resolve(
         {
             state.insert(to, spot.plus(add));
         }
-        out.push(access(decoded, &state, if saves { &[] } else { &escaped }));
+        out.push(access(decoded, &state, if saves { &nothing } else { &taken }));
     }
     (out, calls)
+}
+
+/// What of a frame others may see.
+#[derive(Default)]
+struct Taken {
+    // First bytes of objects whose address is taken.
+    starts: Vec<Spot>,
+    // Slots that the function itself reads back.
+    reloaded: BTreeSet<Spot>,
+}
+
+impl Taken {
+    /// Whether a slot may be part of an object whose address is taken: at its first byte, or above
+    /// and not read back, as the slot of a spilled register would be.
+    fn holds(&self, slot: Spot) -> bool {
+        let above = |s: &Spot| s.base == slot.base && slot.offset >= s.offset;
+        self.starts.contains(&slot)
+            || self.starts.iter().any(above) && !self.reloaded.contains(&slot)
+    }
+}
+
+/// The slots that loads read directly.
+fn reloaded(code: &[Decoded], states: &[State]) -> BTreeSet<Spot> {
+    let mut found = BTreeSet::new();
+    for (decoded, state) in code.iter().zip(states) {
+        if let Some(Memory { base: Some(base), index: None, offset, bytes, load: Some(_), .. }) =
+            decoded.memory
+            && let Some(spot) = state.get(&base)
+        {
+            let last = (bytes.max(1) - 1) / GRANULE;
+            found.extend((0..=last).map(|g| spot.plus(offset + g * GRANULE)));
+        }
+    }
+    found
 }
 
 /// The parts of the frame whose address is taken: each from its first byte on.
@@ -249,7 +285,7 @@ fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
 }
 
 /// Resolves the access of one instruction.
-fn access(decoded: Decoded, state: &State, escaped: &[Spot]) -> Instruction {
+fn access(decoded: Decoded, state: &State, taken: &Taken) -> Instruction {
     let mut c = decoded.instruction;
     let Some(memory) = decoded.memory else { return c };
     let spot = match (memory.base.and_then(|b| state.get(&b)), memory.index) {
@@ -282,7 +318,7 @@ fn access(decoded: Decoded, state: &State, escaped: &[Spot]) -> Instruction {
         } else {
             c.keeps.extend(slots_written);
         }
-        if slots.iter().any(|s| escaped.iter().any(|e| e.base == s.base && s.offset >= e.offset)) {
+        if slots.iter().any(|s| taken.holds(*s)) {
             c.writes.push(CAPTURED);
         }
     }

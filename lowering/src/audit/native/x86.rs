@@ -350,9 +350,9 @@ fn special(d: &mut Decoded, name: &str, rest: &str) -> bool {
 fn wide(d: &mut Decoded, name: &str, operand: &Operand) {
     let divides = name.contains("div");
     let c = &mut d.instruction;
-    c.reads.push((AX, if divides { Role::Value } else { Role::Factor }));
+    c.reads.push((AX, if divides { Role::Dividend } else { Role::Factor }));
     if divides {
-        c.reads.push((DX, Role::Value));
+        c.reads.push((DX, Role::Dividend));
     }
     match operand {
         Operand::Register(reg, _) => c.reads.push((*reg, Role::Factor)),
