@@ -130,8 +130,47 @@ const IDLE: &[&str] = &[
 ];
 
 /// Decodes the instruction at an address; `call` is what a relocation or an address makes of the
-/// target of a branch.
-pub fn decode(place: u64, text: &str, call: &dyn Fn(Option<u64>) -> Option<Callee>) -> Decoded {
+/// target of a branch. Loads and stores of pairs are two.
+pub fn decode(
+    place: u64,
+    text: &str,
+    call: &dyn Fn(Option<u64>) -> Option<Callee>,
+) -> Vec<Decoded> {
+    if let Some([first, second]) = pair(text) {
+        return vec![single(place, &first, call), single(place + 1, &second, call)];
+    }
+    vec![single(place, text, call)]
+}
+
+/// The two instructions that a load or store of a pair stands for.
+fn pair(text: &str) -> Option<[String; 2]> {
+    let (name, rest) = split(text);
+    let kind = match name {
+        "stp" | "stnp" => "str",
+        "ldp" | "ldnp" => "ldr",
+        _ => return None,
+    };
+    let mut parts = rest.splitn(3, ',').map(str::trim);
+    let (a, b, address) = (parts.next()?, parts.next()?, parts.next()?);
+    let (_, width) = register(a)?;
+    let (inner, after) = address.strip_prefix('[')?.split_once(']')?;
+    let (base, offset) = match inner.split_once(',') {
+        Some((base, offset)) => (base, number(offset.trim().strip_prefix('#')?)?),
+        None => (inner, 0),
+    };
+    let width = i128::from(width);
+    Some(match after {
+        // The base moves first: the second access counts from where it is then.
+        "!" => [format!("{kind} {a}, {address}"), format!("{kind} {b}, [{base}, #{width}]")],
+        // It moves last; the second access goes first, so that the first one moves it.
+        _ => [
+            format!("{kind} {b}, [{base}, #{}]", offset + width),
+            format!("{kind} {a}, [{base}, #{offset}]{after}"),
+        ],
+    })
+}
+
+fn single(place: u64, text: &str, call: &dyn Fn(Option<u64>) -> Option<Callee>) -> Decoded {
     let (name, rest) = split(text);
     let mut d = Decoded {
         instruction: Instruction::new(place, name),

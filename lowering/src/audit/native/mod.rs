@@ -22,6 +22,7 @@ use object::{
 };
 use stack::{CAPTURED, Decoded, Spot};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tables::Tables;
 
 /// Section that lists, one function a line, which nodes of a model it computes.
 pub const NODES_SECTION: &str = ".pamc_nodes";
@@ -49,9 +50,9 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
     }
     // AArch64's entries are shorter and of several forms: its computed jumps stay unknown.
     if arch == Arch::X86_64 {
-        image.targets = match image.linked {
-            true => tables::of_linked(&file, &disassembler, |address| image.locate(address)),
-            false => tables::of_relocatable(&file),
+        image.tables = match image.linked {
+            true => Tables::of_linked(&file, &disassembler, |address| image.locate(address)),
+            false => Tables::of_relocatable(&file),
         };
     }
     let (routines, calls) = image.routines(arch, sections);
@@ -82,8 +83,7 @@ struct Image {
     // First address, end and place of the first byte of each code section of a linked file.
     sections: Vec<(u64, u64, u64)>,
     linked: bool,
-    // Places that tables of jumps lead to.
-    targets: BTreeSet<u64>,
+    tables: Tables,
 }
 
 #[derive(Clone)]
@@ -118,7 +118,7 @@ impl Image {
             imports: HashMap::new(),
             sections: Vec::new(),
             linked,
-            targets: BTreeSet::new(),
+            tables: Tables::default(),
         };
         for section in &text {
             let start = section.address();
@@ -182,10 +182,10 @@ impl Image {
             let import = self.import(next, &text, page, plt && arch == Arch::Aarch64);
             let call =
                 |relative: Option<u64>| self.callee(at, next, relative, import.clone(), &text);
-            out.push(match arch {
-                Arch::X86_64 => x86::decode(at, next, &text, &call),
-                Arch::Aarch64 => aarch64::decode(at, &text, &call),
-            });
+            match arch {
+                Arch::X86_64 => out.push(x86::decode(at, next, &text, &call)),
+                Arch::Aarch64 => out.extend(aarch64::decode(at, &text, &call)),
+            }
             offset += length;
         }
         out
@@ -278,7 +278,7 @@ impl Image {
                 if plt && !reached {
                     return;
                 }
-                let code = self.tabled(code);
+                let code = self.tables.apply(code);
                 let (code, spots) = stack::resolve(stubbed(code, plt), sp, arguments);
                 let callback = !global && !reached;
                 routines.push(Routine { name, exported: global || callback, callback, code });
@@ -294,23 +294,6 @@ impl Image {
             flush(&mut current);
         }
         (routines, calls)
-    }
-}
-
-impl Image {
-    /// Gives computed jumps the targets that tables have within the function.
-    fn tabled(&self, mut code: Vec<Decoded>) -> Vec<Decoded> {
-        let (Some(first), Some(last)) = (code.first(), code.last()) else { return code };
-        let range = first.instruction.place..=last.instruction.place;
-        let targets: Vec<u64> = self.targets.range(range).copied().collect();
-        if !targets.is_empty() {
-            for decoded in &mut code {
-                if decoded.instruction.control == Control::Indirect {
-                    decoded.instruction.control = Control::Table(targets.clone());
-                }
-            }
-        }
-        code
     }
 }
 
