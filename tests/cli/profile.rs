@@ -12,7 +12,7 @@ fn a_training_step_is_divided_among_its_source_nodes() {
     let found = profile("@mlp:tiny --train --dim batch=4 --top 1000");
     let nodes = found["nodes"].as_array().expect("a list");
     let sum = |key: &str| nodes.iter().filter_map(|n| n[key].as_f64()).sum::<f64>();
-    let whole = found["seconds"].as_f64().expect("a number");
+    let whole = found["seconds_per_run"].as_f64().expect("a number");
     assert!((sum("seconds") / whole - 1.0).abs() < 1e-6, "{found:#}");
     assert_eq!(Some(sum("products")), found["products"].as_f64(), "{found:#}");
     assert!(nodes.iter().any(|n| n["node"].as_str().is_some_and(|s| s.contains("fc1"))));
