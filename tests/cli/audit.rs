@@ -14,11 +14,18 @@ fn what_pamc_emits_is_clean_in_every_format() {
         let table = place.pamc("audit step.mlir step.ll step.o").success();
         assert_eq!(table.matches("nothing multiplies data").count(), 3, "@{model}: {table}");
     }
-    for (arch, file) in [("sm_90", "kernels.ptx"), ("gfx90a", "kernels.hsaco")] {
-        place
-            .pamc(&format!("@gpt:tiny --dim batch=2 --train --emit gpu --gpu-arch {arch} -o gpu"))
-            .success();
-        place.pamc(&format!("audit gpu/{file}")).success();
+    for (arch, ending) in [("sm_90", ".ptx"), ("gfx90a", ".hsaco"), ("vulkan1.1", ".spv")] {
+        let emit =
+            format!("@gpt:tiny --dim batch=2 --train --emit gpu --gpu-arch {arch} -o {arch}");
+        place.pamc(&emit).success();
+        let entries = std::fs::read_dir(place.path(arch)).expect("a folder");
+        let names =
+            entries.map(|e| e.expect("an entry").file_name().into_string().expect("a name"));
+        let code: Vec<String> =
+            names.filter(|n| n.ends_with(ending)).map(|n| format!("{arch}/{n}")).collect();
+        assert!(!code.is_empty(), "{arch}");
+        let table = place.pamc(&format!("audit {}", code.join(" "))).success();
+        assert_eq!(table.matches("nothing multiplies data").count(), code.len(), "{arch}: {table}");
     }
 }
 
