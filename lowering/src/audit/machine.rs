@@ -314,7 +314,7 @@ fn instruction(
             _ => body.define(i, reg, result),
         }
     }
-    flow.push(Operation {
+    let operation = Operation {
         function,
         name: c.name.clone(),
         place: convention.place(c.place),
@@ -322,7 +322,9 @@ fn instruction(
         action: c.action,
         operands,
         results: vec![result],
-    });
+    };
+    // A copy that stands for no instruction has no name.
+    if c.name.is_empty() { flow.push_uncounted(operation) } else { flow.push(operation) }
 }
 
 /// What a call does in its caller.

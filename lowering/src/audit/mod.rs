@@ -5,6 +5,7 @@ mod amdgcn;
 mod calls;
 pub mod flow;
 mod formats;
+mod guards;
 mod llvm_ir;
 pub mod machine;
 mod mlir;

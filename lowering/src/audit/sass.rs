@@ -4,6 +4,7 @@ use super::{
     Kind, Report,
     flow::{Action, Flow, Role, Source},
     formats::Outcome,
+    guards::{self, Guard},
     machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
 };
 use crate::Error;
@@ -43,6 +44,7 @@ pub(super) fn listing(text: &str) -> Report {
     let mut routines: Vec<Routine> = Vec::new();
     let mut labels: HashMap<String, u64> = HashMap::new();
     let mut pending: Vec<String> = Vec::new();
+    let mut guards: Vec<Vec<Option<Guard>>> = Vec::new();
     for line in text.lines() {
         let line = line.trim();
         if let Some(section) =
@@ -55,6 +57,7 @@ pub(super) fn listing(text: &str) -> Report {
                 .trim_matches('"')
                 .to_owned();
             routines.push(Routine { name, exported: true, callback: false, code: Vec::new() });
+            guards.push(Vec::new());
         } else if let Some(label) = line.strip_suffix(':') {
             pending.push(label.trim().to_owned());
         } else if let Some((address, code)) = instruction_text(line) {
@@ -62,6 +65,7 @@ pub(super) fn listing(text: &str) -> Report {
             labels.extend(pending.drain(..).map(|label| (label, at)));
             if let Some(routine) = routines.last_mut() {
                 routine.code.push(decode(at, code));
+                guards.last_mut().into_iter().for_each(|g| g.push(guard(code)));
             }
         }
     }
@@ -69,6 +73,9 @@ pub(super) fn listing(text: &str) -> Report {
         for c in &mut routine.code {
             resolve(c, &labels);
         }
+    }
+    for (routine, guards) in routines.iter_mut().zip(&guards) {
+        routine.code = guards::split(std::mem::take(&mut routine.code), guards);
     }
     let mut flow = Flow::default();
     let mut findings = machine::build(&routines, &Sass, &mut flow);
@@ -354,6 +361,15 @@ fn action(opcode: &str) -> Action {
     }
 }
 
+/// The predicate that an instruction with results stands under.
+fn guard(text: &str) -> Option<Guard> {
+    let (guard, rest) = text.strip_prefix('@')?.split_once(' ')?;
+    let opcode = rest.trim().split([' ', '.']).next()?;
+    let moves_on = ["BRA", "EXIT", "RET", "BRX", "CALL", "BSSY", "BSYNC"].contains(&opcode);
+    let predicate = registers(guard).first().copied()?;
+    (!moves_on).then_some((predicate, guard.starts_with('!')))
+}
+
 /// Splits operands at commas outside brackets.
 fn split(text: &str) -> Vec<&str> {
     let (mut depth, mut start, mut out) = (0, 0, Vec::new());
@@ -492,6 +508,8 @@ fn operands(c: &mut Instruction, opcode: &str, first: &str, list: &[&str], guard
         }
         let predicate = predicates(&operand);
         let role = match () {
+            // The carry of a sum of several words.
+            _ if predicate && opcode.split('.').any(|w| w == "X") => Role::Value,
             _ if predicate => Role::Condition,
             _ if stores || first.starts_with("ATOM") => STORED,
             _ if compares => Role::Condition,
