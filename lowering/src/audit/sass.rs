@@ -18,16 +18,12 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Outcome, Error> {
     let file = folder.path().join("input.cubin");
     std::fs::write(&file, bytes).map_err(Error::io(&file))?;
     let program = std::env::var("NVDISASM").unwrap_or_else(|_| "nvdisasm".into());
-    let output = match Command::new(&program).arg("-c").arg("-plr").arg(&file).output() {
+    let output = match Command::new(&program).arg("-c").arg(&file).output() {
         Ok(output) if output.status.success() => output,
-        Ok(_) => match Command::new(&program).arg("-c").arg(&file).output() {
-            Ok(output) if output.status.success() => output,
-            Ok(output) => {
-                let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                return Err(Error::Audit { message: format!("{program} failed: {message}") });
-            }
-            Err(error) => return Err(Error::io(&program)(error)),
-        },
+        Ok(output) => {
+            let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(Error::Audit { message: format!("{program} failed: {message}") });
+        }
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
             return Ok(Outcome::Skipped(format!(
                 "{program} is needed to read SASS and cannot be run ({error}); `pip install \
@@ -600,5 +596,70 @@ impl Convention for Sass {
 
     fn place(&self, place: u64) -> String {
         format!("{:#06x}", place & ((1 << 40) - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kernel that loads `R3` from the place `R2`, and stores `R5` there.
+    fn audited(instructions: &[&str]) -> Report {
+        let head = ["S2R R0, SR_TID.X", "HFMA2.MMA R9, -RZ, RZ, 0, 2.384185791015625e-07"];
+        let load = ["IMAD.WIDE.U32 R2, R0, R9, c[0x0][0x210]", "LDG.E R3, desc[UR4][R2.64]"];
+        let tail = ["STG.E desc[UR4][R2.64], R5", "EXIT"];
+        let mut text = String::from(".section\t.text.k,\"ax\",@progbits\n");
+        let code = head.iter().chain(&load).chain(instructions).chain(&tail);
+        for (n, instruction) in code.enumerate() {
+            text.push_str(&format!("        /*{:04x}*/    {instruction} ;\n", 16 * n));
+        }
+        listing(&text)
+    }
+
+    #[test]
+    fn planted_instructions_are_found() {
+        for (instruction, kind) in [
+            ("FMUL R5, R3, R3", Kind::Multiply),
+            ("FFMA.FTZ R5, R3, R3, RZ", Kind::FusedMultiplyAdd),
+            ("FFMA R5, R3, 1, R3", Kind::FusedMultiplyAdd),
+            ("HMUL2 R5, R3, R3", Kind::Multiply),
+            ("HFMA2.MMA R5, R3, R3, RZ", Kind::FusedMultiplyAdd),
+            ("MUFU.RCP R5, R3", Kind::Approximation),
+            ("MUFU.SQRT R5, R3", Kind::SquareRoot),
+            ("MUFU.EX2 R5, R3", Kind::Transcendental),
+            ("HMMA.16816.F32 R4, R8, R6, R4", Kind::DotProduct),
+            ("IDP.4A.U8.U8 R5, R3, R3, RZ", Kind::DotProduct),
+            ("IMAD R5, R3, R3, RZ", Kind::IntegerMultiply),
+            ("IMAD R5, R3, 0x5, RZ", Kind::IntegerMultiply),
+            ("NEWOP R5, R3", Kind::Unknown),
+        ] {
+            let report = audited(&[instruction]);
+            assert_eq!(report.findings.len(), 1, "{instruction}: {report}");
+            assert_eq!(report.count(kind), 1, "{instruction}: {report}");
+        }
+        let report = audited(&["IMAD R6, R3, R3, RZ", "I2F R5, R6"]);
+        assert_eq!(report.count(Kind::IntegerMultiply), 1, "{report}");
+    }
+
+    #[test]
+    fn moves_shifts_and_addresses_are_clean() {
+        for instructions in [
+            &["FADD.FTZ R5, R3, R3"][..],
+            &["IMAD.MOV.U32 R5, RZ, RZ, R3"],
+            &["IMAD.IADD R5, R3, 0x1, R3"],
+            &["IMAD.SHL.U32 R5, R3, 0x800000, RZ"],
+            &["IMAD.WIDE R6, R3, 0xc, R2", "LDG.E R5, desc[UR4][R6.64]"],
+            // Where P0 holds, R6 is what was loaded, not the product it was before.
+            &[
+                "IMAD R6, R3, 0x5, RZ",
+                "LDG.E R7, desc[UR4][R6.64]",
+                "@P0 LDG.E R6, desc[UR4][R2.64]",
+                "@P0 FADD R5, R6, R6",
+                "@!P0 IMAD.MOV.U32 R5, RZ, RZ, RZ",
+            ],
+        ] {
+            let report = audited(instructions);
+            assert!(report.is_multiplication_free(), "{instructions:?}: {report}");
+        }
     }
 }
