@@ -108,3 +108,71 @@ fn shared_libraries_are_audited_and_reports_are_json() {
     assert_eq!(json["findings"][0]["kind"], "multiply");
     assert!(matches!(audit::object(b"not an object"), Err(Error::Object(_))));
 }
+
+/// A loop over threads whose body divides a number that the function around it has left in the
+/// context: the expression of `%base`.
+fn through_context(base: &str) -> String {
+    format!(
+        "func.func private @element(%out: !llvm.ptr, %e: i64)
+             attributes {{passthrough = [\"noinline\"], llvm.linkage = #llvm.linkage<internal>}} {{
+           %c0 = arith.constant 0 : i64
+           %c1 = arith.constant 1 : i64
+           %c6 = arith.constant 6 : i64
+           %bits = arith.constant 7 : i32
+           %q = arith.divui %e, %c6 : i64
+           %p = llvm.getelementptr %out[%e] : (!llvm.ptr, i64) -> !llvm.ptr, i32
+           scf.for %k = %c0 to %q step %c1 : i64 {{
+             %at = llvm.getelementptr %p[%k] : (!llvm.ptr, i64) -> !llvm.ptr, i32
+             llvm.store volatile %bits, %at : i32, !llvm.ptr
+           }}
+           return
+         }}
+         func.func @f(%m: memref<4096xf32>, %n: memref<4xi64>) {{
+           %c0 = arith.constant 0 : index
+           %c1 = arith.constant 1 : index
+           %c3 = arith.constant 3 : index
+           %c32 = arith.constant 32 : index
+           %w = arith.constant 32 : i64
+           %a = memref.extract_aligned_pointer_as_index %m : memref<4096xf32> -> index
+           %b = arith.index_cast %a : index to i64
+           %out = llvm.inttoptr %b : i64 to !llvm.ptr
+           scf.for %i = %c0 to %c3 step %c1 {{
+             %ii = arith.index_cast %i : index to i64
+             %base = {base}
+             scf.parallel (%j) = (%c0) to (%c32) step (%c1) {{
+               %jj = arith.index_cast %j : index to i64
+               %e = arith.addi %base, %jj : i64
+               func.call @element(%out, %e) : (!llvm.ptr, i64) -> ()
+               scf.reduce
+             }}
+           }}
+           return
+         }}"
+    )
+}
+
+#[test]
+fn numbers_are_followed_through_the_memory_that_a_loop_over_threads_is_given() {
+    for target in ["x86-64-v3", "neoverse-v2"] {
+        let report = |base: &str| {
+            let target = Target::named(target).unwrap();
+            let object = compile(&through_context(base), &target, &Options::default()).unwrap();
+            let own = audit::object(&object.bytes).unwrap();
+            if !target.is_host_family() {
+                return vec![own];
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("f.so");
+            link_shared(&[object], &path).unwrap();
+            vec![own, audit::object(&std::fs::read(&path).unwrap()).unwrap()]
+        };
+        for clean in report("arith.muli %ii, %w : i64") {
+            assert!(clean.is_multiplication_free(), "{target}: {clean}");
+            assert!(clean.address_multiplies() > 0, "{target}: {clean}");
+        }
+        for planted in report("memref.load %n[%i] : memref<4xi64>") {
+            assert_eq!(planted.count(Kind::IntegerMultiply), 1, "{target}: {planted}");
+            assert_eq!(planted.findings[0].function, "element", "{target}: {planted}");
+        }
+    }
+}

@@ -97,13 +97,19 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
                 .unwrap_or_default();
             let place = (section.index().0 as u64) << 40 | start;
             let code = decode(&disassembler, code, place, &mut report.undecoded);
-            routines.push(Routine { name: name.clone(), exported: true, callback: false, code });
+            routines.push(Routine {
+                name: name.clone(),
+                exported: true,
+                callback: false,
+                listed: false,
+                code,
+            });
         }
         if symbols.is_empty() {
             let place = (section.index().0 as u64) << 40 | section.address();
             let code = decode(&disassembler, data, place, &mut report.undecoded);
             let name = section.name().unwrap_or_default().to_owned();
-            routines.push(Routine { name, exported: true, callback: false, code });
+            routines.push(Routine { name, exported: true, callback: false, listed: false, code });
         }
     }
     let mut flow = Flow::default();

@@ -13,6 +13,8 @@ pub struct External {
     pub prefix: bool,
     /// Role of each argument.
     pub arguments: &'static [Role],
+    /// Whether it may write data, or hand on addresses, where it is pointed to.
+    pub writes: bool,
     /// Why it does not multiply data.
     pub why: &'static str,
 }
@@ -23,7 +25,7 @@ const KEPT: Role = Role::Value;
 const DATA: Role = Role::Sink("is written to memory by a call");
 
 const fn external(name: &'static str, arguments: &'static [Role], why: &'static str) -> External {
-    External { name, prefix: false, arguments, why }
+    External { name, prefix: false, arguments, writes: true, why }
 }
 
 /// The functions that may be called: the documentation lists them.
@@ -55,19 +57,37 @@ pub const EXTERNALS: &[External] = &[
         name: "__kmpc_fork_",
         prefix: true,
         arguments: &[ADDRESS, ADDRESS, ADDRESS, KEPT, KEPT, KEPT, KEPT, KEPT],
+        writes: true,
         why: "OpenMP runtime: calls back into this file, where all code is audited, with what it is \
               given",
+    },
+    External {
+        name: "__kmpc_for_static_",
+        prefix: true,
+        arguments: &[ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS],
+        writes: false,
+        why: "OpenMP runtime: writes a thread's part of the bounds that it is given",
+    },
+    External {
+        writes: false,
+        ..external("__kmpc_global_thread_num", &[ADDRESS], "OpenMP runtime: names a thread")
+    },
+    External {
+        writes: false,
+        ..external("__kmpc_barrier", &[ADDRESS, ADDRESS], "OpenMP runtime: waits for threads")
     },
     External {
         name: "__kmpc_",
         prefix: true,
         arguments: &[ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS],
+        writes: true,
         why: "OpenMP runtime: shares out loops, whose bounds it is given",
     },
     External {
         name: "omp_",
         prefix: true,
         arguments: &[ADDRESS],
+        writes: false,
         why: "OpenMP runtime: counts and names threads",
     },
 ];

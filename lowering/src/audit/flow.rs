@@ -133,6 +133,11 @@ impl Flow {
         self.copies.push((from, to));
     }
 
+    /// All copies.
+    pub fn copies(&self) -> &[(Value, Value)] {
+        &self.copies
+    }
+
     /// Where a value comes from.
     pub fn source(&self, value: Value) -> Source {
         self.sources[value as usize]

@@ -6,8 +6,9 @@
 //! functions' values, so a chain runs on through calls.
 
 use super::{
-    Finding, Kind,
+    Finding, Kind, calls,
     flow::{Action, Flow, Operation, Role, Source, Value},
+    memory::{Access, Memory, Target},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -71,6 +72,52 @@ pub struct Instruction {
     pub source: Source,
     /// Where control goes.
     pub control: Control,
+    /// What it does with addresses.
+    pub pointers: Pointers,
+}
+
+/// What an instruction does with addresses of frames and functions.
+#[derive(Clone, Debug, Default)]
+pub struct Pointers {
+    /// Its result is this address.
+    pub address: Option<Address>,
+    /// Its result is this register and a number of bytes.
+    pub moved: Option<(Reg, i64)>,
+    /// Register that is only the base of an access that is followed.
+    pub base: Option<Reg>,
+    /// It accesses memory through that register.
+    pub access: Option<Through>,
+    /// It writes this many bytes of the frame; whether its result is all of them.
+    pub writes: Option<(Place, i64, bool)>,
+    /// It accesses the frame from here on, at places that are computed.
+    pub exposes: Option<Place>,
+}
+
+/// A place in the frame: what it is counted from, and bytes.
+pub type Place = (u32, i64);
+
+/// An address that code computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// In the function's own frame.
+    Frame(Place),
+    /// Of an instruction.
+    Code(u64),
+}
+
+/// An access through a register.
+#[derive(Clone, Copy, Debug)]
+pub struct Through {
+    /// Bytes added to the register.
+    pub offset: i64,
+    /// Bytes accessed.
+    pub bytes: i64,
+    /// It is read, with this role.
+    pub load: Option<Role>,
+    /// It is written.
+    pub store: bool,
+    /// The register that is loaded or stored, if that is all and is as wide as an address.
+    pub whole: Option<Reg>,
 }
 
 impl Instruction {
@@ -86,6 +133,7 @@ impl Instruction {
             keeps: Vec::new(),
             source: Source::Operands,
             control: Control::Next,
+            pointers: Pointers::default(),
         }
     }
 }
@@ -99,6 +147,8 @@ pub struct Routine {
     pub exported: bool,
     /// Whether nothing calls it by name, here or elsewhere: its address is taken.
     pub callback: bool,
+    /// Whether data of the file hold its address.
+    pub listed: bool,
     /// Its code.
     pub code: Vec<Instruction>,
 }
@@ -111,6 +161,11 @@ pub trait Convention {
     fn argument(&self, routine: usize, call: u64, parameter: Reg) -> Option<Reg>;
     /// What a function elsewhere does with its arguments; `None` if that is not known.
     fn external(&self, name: &str) -> Option<Vec<(Reg, Role)>>;
+    /// For a function elsewhere that calls one of this file: the register with its address, and the
+    /// parameter that each register becomes.
+    fn calls_back(&self, _name: &str) -> Option<(Reg, Vec<(Reg, Reg)>)> {
+        None
+    }
     /// Registers that hold captured memory, if a read of memory may see it.
     fn captured(&self) -> Option<Reg> {
         None
@@ -244,150 +299,292 @@ struct Site {
 
 /// Turns routines into def-use chains; calls out of the file that are not known are findings.
 pub fn build(routines: &[Routine], convention: &dyn Convention, flow: &mut Flow) -> Vec<Finding> {
+    let captured = convention.captured().map(|reg| (reg, flow.value(Source::Operands)));
+    let by_place: HashMap<u64, usize> =
+        routines.iter().enumerate().filter_map(|(i, r)| Some((r.code.first()?.place, i))).collect();
+    let memory = Memory::default();
+    let findings = Vec::new();
+    let mut builder = Builder { flow, memory, convention, captured, by_place, findings };
     let mut bodies = Vec::new();
     let mut sites = Vec::new();
-    let mut findings = Vec::new();
-    let captured = convention.captured().map(|reg| (reg, flow.value(Source::Operands)));
     for (r, routine) in routines.iter().enumerate() {
-        let function = flow.function(routine.name.clone());
+        let function = builder.flow.function(routine.name.clone());
         let mut body = Body::new(&routine.code);
         for (i, c) in routine.code.iter().enumerate() {
-            instruction(flow, &mut body, function, i, c, convention, captured);
+            builder.instruction(&mut body, function, r, i, c);
             let callee = match &c.control {
                 Control::Call(callee) | Control::TailCall(callee) => callee.clone(),
                 _ => continue,
             };
-            call(flow, &mut body, function, i, c, convention, &callee, captured, &mut findings);
+            builder.call(&mut body, function, i, c, &callee);
             sites.push(Site { routine: r, index: i, callee });
         }
         for (i, c) in routine.code.iter().enumerate() {
             if matches!(c.control, Control::Return | Control::TailCall(_)) {
                 for &reg in convention.results() {
-                    let value = body.read(flow, i, reg);
-                    let result =
-                        *body.results.entry(reg).or_insert_with(|| flow.value(Source::Operands));
-                    flow.copy(value, result);
+                    let value = body.read(builder.flow, i, reg);
+                    let fresh = || builder.flow.value(Source::Operands);
+                    let result = *body.results.entry(reg).or_insert_with(fresh);
+                    builder.flow.copy(value, result);
                 }
             }
         }
-        body.settle(flow);
+        body.settle(builder.flow);
         bodies.push(body);
     }
-    connect(flow, routines, &mut bodies, &sites, convention);
-    if let Some((_, memory)) = captured {
-        // What a runtime was given comes back here.
-        for (_, body) in routines.iter().zip(&bodies).filter(|(r, _)| r.callback) {
-            body.entries.values().for_each(|entry| flow.copy(memory, *entry));
-        }
-    }
+    connect(builder.flow, routines, &mut bodies, &sites, convention);
+    builder.pointers(routines, &bodies);
+    let findings = builder.findings;
     returned(flow, routines, &bodies, convention);
     findings
 }
 
-/// One instruction as an operation over values.
-fn instruction(
-    flow: &mut Flow,
-    body: &mut Body,
-    function: usize,
-    i: usize,
-    c: &Instruction,
-    convention: &dyn Convention,
+/// What is known of a file while its chains are made.
+struct Builder<'a> {
+    flow: &'a mut Flow,
+    memory: Memory,
+    convention: &'a dyn Convention,
+    // All memory whose address is taken: its register and value.
     captured: Option<(Reg, Value)>,
-) {
-    let mut operands = Vec::with_capacity(c.reads.len() + c.constants.len());
-    for &(reg, role) in &c.reads {
-        match captured {
-            Some((memory, value)) if memory == reg => operands.push((value, role)),
-            _ => operands.push((body.read(flow, i, reg), role)),
-        }
-    }
-    for &(constant, role) in &c.constants {
-        operands.push((flow.value(Source::Constant(constant)), role));
-    }
-    for &reg in &c.keeps {
-        operands.push((body.read(flow, i, reg), Role::Value));
-    }
-    let result = flow.value(c.source);
-    for &reg in c.writes.iter().chain(&c.keeps) {
-        match captured {
-            Some((memory, value)) if memory == reg => flow.copy(result, value),
-            _ => body.define(i, reg, result),
-        }
-    }
-    let operation = Operation {
-        function,
-        name: c.name.clone(),
-        place: convention.place(c.place),
-        source: if c.action == Action::None { None } else { convention.line(c.place) },
-        action: c.action,
-        operands,
-        results: vec![result],
-    };
-    // A copy that stands for no instruction has no name.
-    if c.name.is_empty() { flow.push_uncounted(operation) } else { flow.push(operation) }
+    by_place: HashMap<u64, usize>,
+    findings: Vec<Finding>,
 }
 
-/// What a call does in its caller.
-#[allow(clippy::too_many_arguments)]
-fn call(
-    flow: &mut Flow,
-    body: &mut Body,
-    function: usize,
-    i: usize,
-    c: &Instruction,
-    convention: &dyn Convention,
-    callee: &Callee,
-    captured: Option<(Reg, Value)>,
-    findings: &mut Vec<Finding>,
-) {
-    let results = match callee {
-        Callee::Named(_, _, results) => results.clone(),
-        _ => convention.results().to_vec(),
-    };
-    if let Callee::External(name) = callee {
-        match convention.external(name) {
-            Some(arguments) => {
-                let mut operands = Vec::new();
-                for (reg, role) in arguments {
-                    let value = body.read(flow, i, reg);
+/// A place of a routine's frame.
+fn target(routine: usize, (base, offset): Place) -> Target {
+    const BASES: u32 = 1 << 13;
+    Target::Object(routine as u32 * BASES + base.min(BASES - 1), offset)
+}
+
+impl Builder<'_> {
+    /// One instruction as an operation over values.
+    fn instruction(
+        &mut self,
+        body: &mut Body,
+        function: usize,
+        routine: usize,
+        i: usize,
+        c: &Instruction,
+    ) {
+        let mut operands = Vec::with_capacity(c.reads.len() + c.constants.len());
+        for &(reg, role) in &c.reads {
+            match self.captured {
+                Some((memory, value)) if memory == reg => operands.push((value, role)),
+                _ => {
+                    let value = body.read(self.flow, i, reg);
                     operands.push((value, role));
-                    if let (Role::Value, Some((_, memory))) = (role, captured) {
-                        flow.copy(value, memory);
-                    }
+                    self.used(c, reg, role, value);
                 }
-                let (place, name) = (convention.place(c.place), name.clone());
-                let (action, source) = (Action::None, None);
-                let results = Vec::new();
-                flow.push(Operation { function, name, place, source, action, operands, results });
             }
-            None => findings.push(Finding {
-                kind: super::calls::kind(name),
-                function: flow.functions[function].name.clone(),
-                what: name.clone(),
-                place: convention.place(c.place),
-                source: convention.line(c.place),
-                reason: None,
-            }),
+        }
+        for &(constant, role) in &c.constants {
+            operands.push((self.flow.value(Source::Constant(constant)), role));
+        }
+        for &reg in &c.keeps {
+            let value = body.read(self.flow, i, reg);
+            operands.push((value, Role::Value));
+            self.memory.leak(value, 0);
+        }
+        let result = self.flow.value(c.source);
+        self.follow(body, routine, i, c, &mut operands, result);
+        for &reg in c.writes.iter().chain(&c.keeps) {
+            match self.captured {
+                Some((memory, value)) if memory == reg => self.flow.copy(result, value),
+                _ => body.define(i, reg, result),
+            }
+        }
+        let line = || self.convention.line(c.place);
+        let operation = Operation {
+            function,
+            name: c.name.clone(),
+            place: self.convention.place(c.place),
+            source: if c.action == Action::None { None } else { line() },
+            action: c.action,
+            operands,
+            results: vec![result],
+        };
+        // A copy that stands for no instruction has no name.
+        match c.name.is_empty() {
+            true => self.flow.push_uncounted(operation),
+            false => self.flow.push(operation),
         }
     }
-    if *callee == Callee::Unknown {
-        findings.push(Finding {
-            kind: Kind::UnknownCall,
-            function: flow.functions[function].name.clone(),
-            what: c.name.clone(),
-            place: convention.place(c.place),
-            source: convention.line(c.place),
-            reason: Some("calls an address that is computed".into()),
-        });
+
+    /// An address that an instruction reads is followed no further, unless it is moved or accessed.
+    fn used(&mut self, c: &Instruction, reg: Reg, role: Role, value: Value) {
+        let p = &c.pointers;
+        let whole = p.access.is_some_and(|a| a.whole.is_some());
+        let followed = match role {
+            Role::Condition => true,
+            Role::Address => p.base == Some(reg),
+            _ => p.moved.is_some() || p.address.is_some() || whole,
+        };
+        if !followed {
+            self.memory.leak(value, 0);
+        }
     }
-    let source = match callee {
-        Callee::Internal(_) | Callee::Named(..) => Source::Operands,
-        _ => Source::Data,
-    };
-    for reg in results {
-        let value = flow.value(source);
-        // Just after the call, whose own results come first.
-        body.define(i, reg, value);
+
+    /// What an instruction does with addresses.
+    fn follow(
+        &mut self,
+        body: &mut Body,
+        routine: usize,
+        i: usize,
+        c: &Instruction,
+        operands: &mut Vec<(Value, Role)>,
+        result: Value,
+    ) {
+        let p = &c.pointers;
+        let mut known = matches!(c.source, Source::Constant(_) | Source::Fixed);
+        if let Some(address) = p.address {
+            let to = match address {
+                Address::Frame(place) => Some(target(routine, place)),
+                Address::Code(place) => self.by_place.get(&place).map(|r| Target::Code(*r)),
+            };
+            known |= to.is_some();
+            to.into_iter().for_each(|to| self.memory.address(result, to));
+        } else if let Some((from, bytes)) = p.moved {
+            known = true;
+            let from = body.read(self.flow, i, from);
+            self.memory.follow(from, result, bytes);
+            if let (0, Source::Constant(_) | Source::Fixed) = (bytes, self.flow.source(from)) {
+                self.flow.set_source(result, self.flow.source(from));
+            }
+        }
+        if let Some(place) = p.exposes {
+            self.memory.expose(target(routine, place));
+        }
+        if let Some((place, bytes, whole)) = p.writes {
+            let pointer = whole.then_some(result);
+            let access = Access { base: result, offset: 0, bytes, value: result, pointer };
+            self.memory.store_at(self.flow, target(routine, place), access);
+        }
+        if let (Some(through), Some(base)) = (p.access, p.base) {
+            let base = body.read(self.flow, i, base);
+            let Through { offset, bytes, .. } = through;
+            if let Some(role) = through.load {
+                let value = self.flow.value(Source::Operands);
+                operands.push((value, role));
+                let pointer = through.whole.map(|_| result);
+                known |= pointer.is_some();
+                self.memory.load(Access { base, offset, bytes, value, pointer });
+            }
+            if through.store {
+                let pointer = through.whole.map(|reg| body.read(self.flow, i, reg));
+                self.memory.store(Access { base, offset, bytes, value: result, pointer });
+            }
+        }
+        if !known {
+            self.memory.unknown(result);
+        }
+    }
+
+    /// What a call does in its caller.
+    fn call(
+        &mut self,
+        body: &mut Body,
+        function: usize,
+        i: usize,
+        c: &Instruction,
+        callee: &Callee,
+    ) {
+        let results = match callee {
+            Callee::Named(_, _, results) => results.clone(),
+            _ => self.convention.results().to_vec(),
+        };
+        let mut find = |kind, what: &str, reason: Option<&str>| {
+            self.findings.push(Finding {
+                kind,
+                function: self.flow.functions[function].name.clone(),
+                what: what.into(),
+                place: self.convention.place(c.place),
+                source: self.convention.line(c.place),
+                reason: reason.map(Into::into),
+            });
+        };
+        match callee {
+            Callee::External(name) => match self.convention.external(name) {
+                Some(arguments) => self.external(body, function, i, c, name, arguments),
+                None => find(calls::kind(name), name, None),
+            },
+            Callee::Unknown => {
+                find(Kind::UnknownCall, &c.name, Some("calls an address that is computed"));
+            }
+            _ => {}
+        }
+        let source = match callee {
+            Callee::Internal(_) | Callee::Named(..) => Source::Operands,
+            _ => Source::Data,
+        };
+        for reg in results {
+            let value = self.flow.value(source);
+            if source == Source::Data {
+                self.memory.unknown(value);
+            }
+            // Just after the call, whose own results come first.
+            body.define(i, reg, value);
+        }
+    }
+
+    /// A call of a known function elsewhere.
+    fn external(
+        &mut self,
+        body: &mut Body,
+        function: usize,
+        i: usize,
+        c: &Instruction,
+        name: &str,
+        arguments: Vec<(Reg, Role)>,
+    ) {
+        let calls_back = self.convention.calls_back(name);
+        let writes = calls::known(name).is_none_or(|known| known.writes);
+        let mut operands = Vec::new();
+        for (reg, role) in arguments {
+            let value = body.read(self.flow, i, reg);
+            operands.push((value, role));
+            if let (Role::Value, Some((_, memory))) = (role, self.captured) {
+                self.flow.copy(value, memory);
+            }
+            if calls_back.is_none() && writes {
+                self.memory.leak(value, 0);
+            }
+        }
+        if let Some((address, arguments)) = calls_back {
+            let address = body.read(self.flow, i, address);
+            let read = |(parameter, reg)| (parameter, body.read(self.flow, i, reg));
+            let arguments = arguments.into_iter().map(read).collect();
+            self.memory.call_back(address, arguments);
+        }
+        let place = self.convention.place(c.place);
+        let (action, source, results) = (Action::None, None, Vec::new());
+        let name = name.to_owned();
+        self.flow.push(Operation { function, name, place, source, action, operands, results });
+    }
+
+    /// Follows addresses through the whole file.
+    fn pointers(&mut self, routines: &[Routine], bodies: &[Body]) {
+        for (r, (routine, body)) in routines.iter().zip(bodies).enumerate() {
+            for (&reg, &value) in &body.entries {
+                self.memory.parameter(r, reg, value);
+                if routine.exported && !routine.callback {
+                    self.memory.unknown(value);
+                }
+            }
+            if routine.exported && !routine.callback {
+                body.results.values().for_each(|value| self.memory.leak(*value, 0));
+            }
+            if routine.listed {
+                self.memory.expose(Target::Code(r));
+            }
+        }
+        let captured = self.captured.map(|c| c.1);
+        self.memory.solve(self.flow, captured);
+        let Some(captured) = captured else { return };
+        // What a runtime was given comes back where its calls are not followed.
+        let unfollowed = |r: &usize| routines[*r].callback && !self.memory.is_followed(*r);
+        for r in (0..routines.len()).filter(unfollowed) {
+            bodies[r].entries.values().for_each(|entry| self.flow.copy(captured, *entry));
+        }
     }
 }
 

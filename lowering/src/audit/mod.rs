@@ -8,6 +8,7 @@ mod formats;
 mod guards;
 mod llvm_ir;
 pub mod machine;
+mod memory;
 mod mlir;
 mod names;
 mod native;

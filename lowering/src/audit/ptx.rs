@@ -342,7 +342,8 @@ impl Reader {
             }
         }
         let exported = text.contains(".entry") || text.contains(".visible");
-        self.routines.push(Routine { name, exported, callback: false, code: Vec::new() });
+        let code = Vec::new();
+        self.routines.push(Routine { name, exported, callback: false, listed: false, code });
         (self.inside, self.depth) = (true, 1);
     }
 

@@ -52,7 +52,13 @@ pub(super) fn listing(text: &str) -> Report {
                 .unwrap_or(section)
                 .trim_matches('"')
                 .to_owned();
-            routines.push(Routine { name, exported: true, callback: false, code: Vec::new() });
+            routines.push(Routine {
+                name,
+                exported: true,
+                callback: false,
+                listed: false,
+                code: Vec::new(),
+            });
             guards.push(Vec::new());
         } else if let Some(label) = line.strip_suffix(':') {
             pending.push(label.trim().to_owned());

@@ -94,6 +94,31 @@ fn operand(text: &str) -> Vec<Operand> {
     }
 }
 
+/// The address that an addition to the address of a page computes; notes addresses of pages.
+pub(super) fn page(
+    text: &str,
+    at: u64,
+    pages: &mut std::collections::HashMap<Reg, u64>,
+) -> Option<u64> {
+    let (name, rest) = split(text);
+    match (name, &operands(rest)[..]) {
+        ("adrp", [Operand::Register(to, _), Operand::Immediate(n)]) => {
+            pages.insert(*to, (at & !0xfff).wrapping_add(*n as u64));
+            None
+        }
+        ("add", [Operand::Register(to, 8), Operand::Register(from, 8), Operand::Immediate(n)]) => {
+            let page = pages.get(from).copied();
+            pages.remove(to);
+            page.map(|page| page.wrapping_add(*n as u64))
+        }
+        (_, [Operand::Register(to, _), ..]) => {
+            pages.remove(to);
+            None
+        }
+        _ => None,
+    }
+}
+
 /// Splits operands at commas outside brackets.
 fn operands(text: &str) -> Vec<Operand> {
     let (mut depth, mut start, mut out) = (0, 0, Vec::new());
@@ -389,7 +414,14 @@ fn access(d: &mut Decoded, name: &str, list: &[Operand], position: usize) {
         _ => None,
     };
     let load = (!store).then_some(Role::Value);
-    d.memory = Some(Memory { base, index, offset, bytes: narrow.unwrap_or(bytes), load, store });
+    let whole = match list[..position] {
+        [Operand::Register(reg, 8)] if ["ldr", "ldur", "str", "stur"].contains(&name) => {
+            Some(reg).filter(|reg| *reg < SP)
+        }
+        _ => None,
+    };
+    let bytes = narrow.unwrap_or(bytes);
+    d.memory = Some(Memory { base, index, offset, bytes, load, store, whole });
     if let Some(base) = base {
         if writes_back {
             d.before = Some(Pointer::Move { to: base, from: base, add: offset });

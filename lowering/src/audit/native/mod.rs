@@ -13,7 +13,7 @@ pub(super) use disassemble::Disassembler;
 use super::{
     Report, calls,
     flow::{Flow, Role},
-    machine::{self, Callee, Control, Convention, Reg, Routine},
+    machine::{self, Address, Callee, Control, Convention, Reg, Routine},
 };
 use crate::{Error, codegen::Arch};
 use object::{
@@ -82,6 +82,10 @@ struct Image {
     imports: HashMap<u64, Target>,
     // First address, end and place of the first byte of each code section of a linked file.
     sections: Vec<(u64, u64, u64)>,
+    // Functions whose address data hold.
+    listed: BTreeSet<u64>,
+    // What the instruction at a place adds to an address to have a symbol's.
+    addresses: HashMap<u64, u64>,
     linked: bool,
     tables: Tables,
 }
@@ -117,6 +121,8 @@ impl Image {
             relocations: HashMap::new(),
             imports: HashMap::new(),
             sections: Vec::new(),
+            listed: BTreeSet::new(),
+            addresses: HashMap::new(),
             linked,
             tables: Tables::default(),
         };
@@ -124,11 +130,18 @@ impl Image {
             let start = section.address();
             image.sections.push((start, start + section.size(), place(section.index(), start)));
             for (offset, relocation) in section.relocations() {
+                let at = place(section.index(), offset);
                 if let Some(target) = target(file, &relocation, &is_text) {
-                    image.relocations.insert(place(section.index(), offset), target);
+                    image.relocations.insert(at, target);
+                } else if let RelocationFlags::Elf { r_type } = relocation.flags()
+                    && [elf::R_AARCH64_ADD_ABS_LO12_NC, elf::R_AARCH64_ADR_PREL_LO21]
+                        .contains(&r_type)
+                {
+                    image.addresses.extend(refers(file, &relocation).map(|to| (at, to)));
                 }
             }
         }
+        image.list(file);
         for (address, relocation) in file.dynamic_relocations().into_iter().flatten() {
             if let RelocationTarget::Symbol(index) = relocation.target()
                 && let Some(table) = file.dynamic_symbol_table()
@@ -143,6 +156,52 @@ impl Image {
             }
         }
         Ok(image)
+    }
+
+    /// Notes the functions whose address stands in data.
+    fn list(&mut self, file: &object::File) {
+        for section in file.sections().filter(|s| s.kind() != SectionKind::Text) {
+            let name = section.name().unwrap_or_default();
+            if [".eh_frame", ".debug"].iter().any(|stem| name.starts_with(stem)) {
+                continue;
+            }
+            self.listed.extend(section.relocations().filter_map(|(_, r)| refers(file, &r)));
+        }
+        for (_, relocation) in file.dynamic_relocations().into_iter().flatten() {
+            if relocation.target() == RelocationTarget::Absolute {
+                self.listed.extend(self.locate(relocation.addend() as u64));
+            }
+        }
+    }
+
+    /// The function whose address an instruction computes.
+    fn function(
+        &self,
+        arch: Arch,
+        at: u64,
+        next: u64,
+        text: &str,
+        pages: &mut HashMap<Reg, u64>,
+    ) -> Option<u64> {
+        let to = match arch {
+            Arch::X86_64 => {
+                let relative = tables::relative(text, next)?;
+                let relocated = (at..next).find_map(|place| self.relocations.get(&place));
+                match relocated {
+                    Some(Target::Inside(to)) => Some(*to),
+                    Some(Target::Outside(_)) => None,
+                    None => self.locate(relative),
+                }
+            }
+            Arch::Aarch64 => match self.addresses.get(&at) {
+                Some(to) => Some(*to),
+                None => {
+                    let page = aarch64::page(text, at & ((1 << 40) - 1), pages)?;
+                    self.linked.then(|| self.locate(page)).flatten()
+                }
+            },
+        };
+        to.filter(|to| self.functions.contains_key(to))
     }
 
     /// The place of an address in a linked file, or within the same section of another.
@@ -167,6 +226,7 @@ impl Image {
         let mut out = Vec::new();
         let mut offset = 0;
         let mut page = 0;
+        let mut pages = HashMap::new();
         while offset < bytes.len() {
             let at = start + offset as u64;
             let Some((length, text)) = disassembler.decode(&bytes[offset..], 0) else {
@@ -185,6 +245,11 @@ impl Image {
             match arch {
                 Arch::X86_64 => out.push(x86::decode(at, next, &text, &call)),
                 Arch::Aarch64 => out.extend(aarch64::decode(at, &text, &call)),
+            }
+            if let Some(function) = self.function(arch, at, next, &text, &mut pages)
+                && let Some(decoded) = out.last_mut()
+            {
+                decoded.instruction.pointers.address = Some(Address::Code(function));
             }
             offset += length;
         }
@@ -247,8 +312,9 @@ impl Image {
     fn routines(
         &self,
         arch: Arch,
-        sections: Vec<(Vec<Decoded>, bool)>,
+        mut sections: Vec<(Vec<Decoded>, bool)>,
     ) -> (Vec<Routine>, Vec<HashMap<u64, Spot>>) {
+        see_through(&mut sections);
         let called: BTreeSet<u64> = sections
             .iter()
             .flat_map(|s| &s.0)
@@ -281,7 +347,8 @@ impl Image {
                 let code = self.tables.apply(code);
                 let (code, spots) = stack::resolve(stubbed(code, plt), sp, arguments);
                 let callback = !global && !reached;
-                routines.push(Routine { name, exported: global || callback, callback, code });
+                let (exported, listed) = (global || callback, self.listed.contains(&first));
+                routines.push(Routine { name, exported, callback, listed, code });
                 calls.push(spots);
             };
             for decoded in code {
@@ -294,6 +361,30 @@ impl Image {
             flush(&mut current);
         }
         (routines, calls)
+    }
+}
+
+/// Calls of stubs of the linkage table become calls of what the stubs jump to.
+fn see_through(sections: &mut [(Vec<Decoded>, bool)]) {
+    let mut stubs = HashMap::new();
+    for (code, _) in sections.iter().filter(|s| s.1) {
+        let mut behind = None;
+        for decoded in code.iter().rev() {
+            match &decoded.instruction.control {
+                Control::Next => {}
+                Control::TailCall(callee @ Callee::External(_)) => behind = Some(callee.clone()),
+                _ => behind = None,
+            }
+            stubs.extend(behind.clone().map(|callee| (decoded.instruction.place, callee)));
+        }
+    }
+    for decoded in sections.iter_mut().filter(|s| !s.1).flat_map(|s| &mut s.0) {
+        if let Control::Call(callee) | Control::TailCall(callee) = &mut decoded.instruction.control
+            && let Callee::Internal(to) = callee
+            && let Some(behind) = stubs.get(to)
+        {
+            *callee = behind.clone();
+        }
     }
 }
 
@@ -341,6 +432,14 @@ fn target(
     Some(Target::Inside(place(section, address)))
 }
 
+/// The place that a relocation refers to.
+fn refers(file: &object::File, relocation: &object::Relocation) -> Option<u64> {
+    let RelocationTarget::Symbol(index) = relocation.target() else { return None };
+    let symbol = file.symbol_by_index(index).ok()?;
+    let address = symbol.address().wrapping_add_signed(relocation.addend());
+    Some(place(symbol.section_index()?, address))
+}
+
 /// System V and AAPCS64.
 struct Native {
     arch: Arch,
@@ -374,6 +473,18 @@ impl Convention for Native {
         let known = calls::known(name)?;
         let (registers, _) = self.registers();
         Some(registers.iter().copied().zip(known.arguments.iter().copied()).collect())
+    }
+
+    fn calls_back(&self, name: &str) -> Option<(Reg, Vec<(Reg, Reg)>)> {
+        let name = name.split('@').next().unwrap_or(name);
+        // Its location, a number, the function, then what that function is given after two numbers
+        // of threads.
+        if !["__kmpc_fork_call", "__kmpc_fork_teams"].contains(&name) {
+            return None;
+        }
+        let (registers, _) = self.registers();
+        let given = registers[3..].iter().copied();
+        Some((registers[2], registers[2..].iter().copied().zip(given).collect()))
     }
 
     fn captured(&self) -> Option<Reg> {

@@ -7,7 +7,7 @@
 
 use super::super::{
     flow::{Role, Source},
-    machine::{Control, Instruction, Reg},
+    machine::{Address, Control, Instruction, Place, Reg, Through},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -49,6 +49,11 @@ impl Spot {
         self.base == 0 && self.offset >= 0
     }
 
+    /// What it is counted from, and bytes.
+    pub fn place(self) -> Place {
+        (self.base, self.offset)
+    }
+
     /// Bytes from the stack pointer at entry.
     pub fn offset(self) -> i64 {
         self.offset
@@ -70,6 +75,8 @@ pub struct Memory {
     pub load: Option<Role>,
     /// It is written.
     pub store: bool,
+    /// The general register that is loaded or stored, if that is all and is as wide as an address.
+    pub whole: Option<Reg>,
 }
 
 /// What an instruction does to registers that may point into the stack.
@@ -203,8 +210,9 @@ pub fn resolve(
     for (decoded, mut state) in code.into_iter().zip(states) {
         // A register that is stored before it is written is saved for the caller, in no object.
         let stored = |r: &&(Reg, Role)| matches!(r.1, Role::Sink(_));
-        let saves =
-            decoded.instruction.reads.iter().filter(stored).all(|r| !written.contains(&r.0));
+        let mut stores = decoded.instruction.reads.iter().filter(stored).peekable();
+        let register = stores.peek().is_some();
+        let saves = stores.all(|r| !written.contains(&r.0));
         written.extend(decoded.instruction.writes.iter().chain(&decoded.instruction.keeps));
         if let Control::Call(_) | Control::TailCall(_) = decoded.instruction.control
             && let Some(spot) = state.get(&sp)
@@ -216,7 +224,19 @@ pub fn resolve(
         {
             state.insert(to, spot.plus(add));
         }
-        out.push(access(decoded, &state, if saves { &nothing } else { &taken }));
+        let moved = moved(&decoded, &state);
+        let mut instruction = access(decoded, &state, if saves { &nothing } else { &taken });
+        if saves && register {
+            instruction.pointers.writes = None;
+        }
+        match moved {
+            Some((Some(spot), _, _)) => {
+                instruction.pointers.address = Some(Address::Frame(spot.place()));
+            }
+            Some((None, from, add)) => instruction.pointers.moved = Some((from, add)),
+            None => {}
+        }
+        out.push(instruction);
     }
     (out, calls)
 }
@@ -284,27 +304,40 @@ fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
     found
 }
 
+/// Where the result of an instruction points, if it moves a pointer: into the own frame, or to a
+/// register and some bytes on.
+fn moved(decoded: &Decoded, state: &State) -> Option<(Option<Spot>, Reg, i64)> {
+    let (to, from, add) = match decoded.after? {
+        Pointer::Move { to, from, add } => (to, from, add),
+        // Where the frame goes on is counted from there.
+        Pointer::Align(reg) => return Some((None, reg, 0)),
+    };
+    let moves = decoded.memory.is_none() && decoded.instruction.writes.contains(&to);
+    moves.then(|| (state.get(&from).map(|spot| spot.plus(add)), from, add))
+}
+
 /// Resolves the access of one instruction.
 fn access(decoded: Decoded, state: &State, taken: &Taken) -> Instruction {
     let mut c = decoded.instruction;
     let Some(memory) = decoded.memory else { return c };
-    let spot = match (memory.base.and_then(|b| state.get(&b)), memory.index) {
-        (Some(spot), None) => Some(spot.plus(memory.offset)),
-        _ => None,
-    };
+    let base = memory.base.and_then(|b| state.get(&b)).map(|spot| spot.plus(memory.offset));
     let registers = [memory.base, memory.index].into_iter().flatten();
     c.reads.extend(registers.map(|r| (r, Role::Address)));
-    let Some(spot) = spot else {
-        if let Some(role) = memory.load {
-            c.source = Source::Data;
-            c.reads.push((CAPTURED, role));
+    let spot = match (base, memory.index) {
+        (Some(spot), None) => spot,
+        (Some(spot), Some(_)) => {
+            c.pointers.base = memory.base;
+            c.pointers.exposes = Some(spot.place());
+            return anywhere(c, &memory);
         }
-        return c;
+        (None, _) => return through(c, &memory, [decoded.before, decoded.after]),
     };
+    c.pointers.base = memory.base;
     let last = (memory.bytes.max(1) - 1) / GRANULE;
     let slots: Vec<Spot> = (0..=last).map(|g| spot.plus(g * GRANULE)).collect();
     if let Some(role) = memory.load {
         c.reads.extend(slots.iter().map(|s| (s.slot(), role)));
+        c.pointers.moved = memory.whole.map(|_| (spot.slot(), 0));
     }
     if memory.store {
         for read in &mut c.reads {
@@ -312,6 +345,8 @@ fn access(decoded: Decoded, state: &State, taken: &Taken) -> Instruction {
                 read.1 = Role::Value;
             }
         }
+        c.pointers.moved = memory.whole.map(|reg| (reg, 0));
+        c.pointers.writes = Some((spot.place(), memory.bytes, memory.whole.is_some()));
         let slots_written = slots.iter().map(|s| s.slot());
         if memory.bytes >= GRANULE && spot.offset % GRANULE == 0 {
             c.writes.extend(slots_written);
@@ -322,5 +357,29 @@ fn access(decoded: Decoded, state: &State, taken: &Taken) -> Instruction {
             c.writes.push(CAPTURED);
         }
     }
+    c
+}
+
+/// An access at a place that is not known.
+fn anywhere(mut c: Instruction, memory: &Memory) -> Instruction {
+    if let Some(role) = memory.load {
+        c.source = Source::Data;
+        c.reads.push((CAPTURED, role));
+    }
+    c
+}
+
+/// An access through a register that may point into another frame.
+fn through(mut c: Instruction, memory: &Memory, moves: [Option<Pointer>; 2]) -> Instruction {
+    let moves_base = |p: Pointer| matches!(p, Pointer::Move { to, .. } if Some(to) == memory.base);
+    if memory.index.is_some()
+        || memory.base.is_none()
+        || moves.into_iter().flatten().any(moves_base)
+    {
+        return anywhere(c, memory);
+    }
+    let Memory { offset, bytes, load, store, whole, .. } = *memory;
+    c.pointers.base = memory.base;
+    c.pointers.access = Some(Through { offset, bytes, load, store, whole });
     c
 }

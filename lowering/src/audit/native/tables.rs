@@ -149,7 +149,7 @@ fn resolved(file: &object::File, relocation: &object::Relocation) -> Option<(Sec
 }
 
 /// The address that `lea` computes.
-fn relative(text: &str, next: u64) -> Option<u64> {
+pub(super) fn relative(text: &str, next: u64) -> Option<u64> {
     let operand = text.strip_prefix("leaq")?.trim().split("(%rip)").next()?;
     Some(next.wrapping_add(x86::number(operand)? as u64))
 }

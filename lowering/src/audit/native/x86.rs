@@ -203,7 +203,8 @@ fn width(name: &str, operands: &[Operand]) -> i64 {
         Operand::Register(_, bytes) => Some(*bytes),
         _ => None,
     });
-    let scalar = [("ss", 4), ("sd", 8)].iter().find(|s| name.ends_with(s.0)).map(|s| s.1);
+    let scalar =
+        [("ss", 4), ("sd", 8), ("mxcsr", 4)].iter().find(|s| name.ends_with(s.0)).map(|s| s.1);
     if let Some(bytes) = scalar {
         return bytes;
     }
@@ -262,6 +263,7 @@ fn control(
                     bytes: 8,
                     load: Some(Role::Address),
                     store: false,
+                    whole: None,
                 });
             }
             _ => {}
@@ -296,8 +298,13 @@ fn special(d: &mut Decoded, name: &str, rest: &str) -> bool {
     if begins(name, IDLE) {
         return true;
     }
-    let stack =
-        |load, store| Memory { base: Some(SP), index: None, offset: 0, bytes: 8, load, store };
+    let stack = |load, store| {
+        let whole = match list.first() {
+            Some(Operand::Register(reg, 8)) => Some(*reg),
+            _ => None,
+        };
+        Memory { base: Some(SP), index: None, offset: 0, bytes: 8, load, store, whole }
+    };
     match name {
         "pushq" | "push" => {
             if let Some(Operand::Register(reg, _)) = list.first() {
@@ -359,8 +366,8 @@ fn wide(d: &mut Decoded, name: &str, operand: &Operand) {
         Operand::Memory { base, index, offset } => {
             let (base, index, offset) = (*base, *index, *offset);
             let bytes = width(name, &[]);
-            d.memory =
-                Some(Memory { base, index, offset, bytes, load: Some(Role::Factor), store: false });
+            let (load, whole) = (Some(Role::Factor), None);
+            d.memory = Some(Memory { base, index, offset, bytes, load, store: false, whole });
         }
         _ => {}
     }
@@ -475,7 +482,8 @@ fn place(
         c.reads.extend([base, index].into_iter().flatten().map(|r| (r, Role::Value)));
         return;
     }
-    let store = matches!(list.last(), Some(Operand::Memory { .. })) && !tests;
+    let loads = tests || name.ends_with("ldmxcsr");
+    let store = matches!(list.last(), Some(Operand::Memory { .. })) && !loads;
     if store {
         for read in &mut c.reads {
             if read.1 == Role::Value && read.0 != FLAGS {
@@ -484,7 +492,13 @@ fn place(
         }
     }
     let load = (!store || !replaces).then_some(role);
-    d.memory = Some(Memory { base, index, offset, bytes, load, store });
+    let whole = match list {
+        [Operand::Register(reg, 8), _] | [_, Operand::Register(reg, 8)] if name == "movq" => {
+            Some(*reg).filter(|reg| *reg < VECTORS)
+        }
+        _ => None,
+    };
+    d.memory = Some(Memory { base, index, offset, bytes, load, store, whole });
 }
 
 /// Exchanges write every register they name.
