@@ -13,7 +13,7 @@ use pamc_passes::ir::{InputKind, Tensor};
 use pamc_passes::program::Program;
 
 use crate::Error;
-use crate::codegen::{Jit, Options, Target, compile};
+use crate::codegen::{Cache, Jit, Options, Target, build};
 use crate::emit::{
     EmitOptions, Emitted, Layout, Profile, ProfiledCall, Slot, Stats, module_for_run,
 };
@@ -135,15 +135,19 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// Compile for this machine.
+    /// Compile for this machine, but for what a cache holds.
     ///
     /// # Errors
     /// If code generation fails.
-    pub fn new(program: &Program, options: &EmitOptions) -> Result<Executable, Error> {
+    pub fn new(
+        program: &Program,
+        options: &EmitOptions,
+        cache: Option<&Cache>,
+    ) -> Result<Executable, Error> {
         let target = Target::host();
-        let Emitted { mlir, layout, stats, profile } = module_for_run(program, &target, options)?;
-        let object = compile(&mlir, &target, &Options::default())?;
-        let code = std::sync::Arc::new(Jit::load(&[object])?);
+        let Emitted { parts, layout, stats, profile } = module_for_run(program, &target, options)?;
+        let objects = build(&parts, &target, &Options::default(), cache)?;
+        let code = std::sync::Arc::new(Jit::load(&objects)?);
         Ok(Executable { profile, ..Executable::from_code(program, code, layout, stats)? })
     }
 
@@ -166,9 +170,9 @@ impl Executable {
     /// If code generation fails.
     pub fn batch(programs: &[Program], options: &EmitOptions) -> Result<Vec<Executable>, Error> {
         let target = Target::host();
-        let (mlir, layouts) = crate::emit::module_for_runs(programs, &target, options)?;
-        let object = compile(&mlir, &target, &Options::default())?;
-        let code = std::sync::Arc::new(Jit::load(&[object])?);
+        let (parts, layouts) = crate::emit::module_for_runs(programs, &target, options)?;
+        let objects = build(&parts, &target, &Options::default(), None)?;
+        let code = std::sync::Arc::new(Jit::load(&objects)?);
         let pairs = programs.iter().zip(layouts);
         pairs
             .map(|(p, layout)| Executable::from_code(p, code.clone(), layout, Stats::default()))

@@ -133,7 +133,8 @@ fn a_thousand_inserted_multiplies_are_found() {
     while kernels < KERNELS {
         let programs: Vec<Program> = (seed..seed + PROGRAMS).map(|s| random_program(s).0).collect();
         seed += PROGRAMS;
-        let (mlir, _) = module_for_runs(&programs, &target, &EmitOptions::default()).unwrap();
+        let (parts, _) = module_for_runs(&programs, &target, &EmitOptions::default()).unwrap();
+        let mlir = parts.whole();
         let options = Options { keep_llvm: true, ..Options::default() };
         let clean = compile(&mlir, &target, &options).unwrap();
         let llvm = clean.llvm.unwrap();

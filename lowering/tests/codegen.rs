@@ -1,10 +1,19 @@
 //! Compiling, running and linking small modules.
 
 use pamc_lowering::{
-    Error,
-    codegen::{Jit, Object, Options, Target, compile, link_shared, set_threads, threads},
+    Error, audit,
+    codegen::{
+        Cache, Jit, Object, Options, Target, build, compile, link_shared, merge, set_threads,
+        threads,
+    },
+    emit::{EmitOptions, Emitted, module_for_run},
 };
-use std::{ffi::c_void, mem::transmute, process::Command};
+use pamc_passes::{
+    arith::Arith,
+    ir::{Dims, parse},
+    program::Program,
+};
+use std::{ffi::c_void, fs, mem::transmute, process::Command};
 
 /// `y[i] = a[i] + s`, 16 lanes at a time, iterations shared out over threads.
 const ADD: &str = r#"
@@ -170,4 +179,61 @@ fn shared_libraries_are_written_whole_or_not_at_all() {
     assert!(matches!(link_shared(&[garbage], &broken), Err(Error::Link { .. })));
     let names: Vec<_> = folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["libadd.so"]);
+}
+
+/// Two contractions, one of them large enough for threads, and a nest behind them.
+fn small_program(function: &str) -> Emitted {
+    let text = "graph @f(%x: f32[96, 80], param %w: f32[80, 96]) -> f32[96, 80] {
+        %a = pam.matmul %x, %w
+        %b = pam.matmul %a, %x
+        %y = abs %b
+        return y = %y
+    }";
+    let graph = parse(text, &Dims::default()).unwrap();
+    let program = Program::new(graph, Arith::PAM).unwrap();
+    let options = EmitOptions { function: function.into(), ..EmitOptions::default() };
+    module_for_run(&program, &Target::host(), &options).unwrap()
+}
+
+#[test]
+fn parts_are_compiled_once_and_always_to_the_same_code() {
+    let parts = small_program("run").parts;
+    let (target, options) = (Target::host(), Options::default());
+    let bytes = |cache: &Cache| -> Vec<Vec<u8>> {
+        let objects = build(&parts, &target, &options, Some(cache)).unwrap();
+        objects.into_iter().map(|o| o.bytes).collect()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).unwrap();
+    let anew = bytes(&cache);
+    let other = tempfile::tempdir().unwrap();
+    assert_eq!(bytes(&Cache::open(other.path()).unwrap()), anew, "in another folder");
+    let files =
+        || -> Vec<_> { fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect() };
+    assert_eq!(files().len(), anew.len());
+    assert_eq!(bytes(&cache), anew, "from the cache");
+    fs::write(&files()[0], b"damaged").unwrap();
+    assert_eq!(bytes(&cache), anew, "with a damaged file");
+}
+
+#[test]
+fn programs_that_share_kernels_link_and_export_only_their_functions() {
+    let (target, options) = (Target::host(), Options::default());
+    let object = |function| {
+        let parts = small_program(function).parts;
+        merge(build(&parts, &target, &options, None).unwrap()).unwrap()
+    };
+    let objects = [object("first"), object("second")];
+    for object in &objects {
+        let report = audit::object(&object.bytes).unwrap();
+        assert!(report.is_multiplication_free(), "{report}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("libboth.so");
+    link_shared(&objects, &path).unwrap();
+    let symbols = Command::new("nm").args(["-D", "--defined-only"]).arg(&path).output().unwrap();
+    let symbols = String::from_utf8_lossy(&symbols.stdout).into_owned();
+    let mut names: Vec<_> = symbols.lines().filter_map(|l| l.split(' ').next_back()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["first", "second"], "{symbols}");
 }

@@ -361,7 +361,8 @@ fn windows_keys_and_contractions() {
 fn pam_objects_are_free_of_multiplication_and_ordinary_ones_are_not() {
     let target = Target::host();
     let programs: Vec<Program> = (0..64).map(|seed| random_program(seed).0).collect();
-    let (mlir, _) = module_for_runs(&programs, &target, &EmitOptions::default()).unwrap();
+    let (parts, _) = module_for_runs(&programs, &target, &EmitOptions::default()).unwrap();
+    let mlir = parts.whole();
     let object = compile(&mlir, &target, &Options::default()).unwrap();
     let report = audit::object(&object.bytes).unwrap();
     assert!(report.is_multiplication_free(), "{report}");
@@ -372,7 +373,7 @@ fn pam_objects_are_free_of_multiplication_and_ordinary_ones_are_not() {
     }";
     let graph = parse(text, &Dims::default()).unwrap();
     let program = Program::new(graph, Arith::Float).unwrap();
-    let mlir = module_for_run(&program, &target, &EmitOptions::default()).unwrap().mlir;
+    let mlir = module_for_run(&program, &target, &EmitOptions::default()).unwrap().parts.whole();
     let object = compile(&mlir, &target, &Options::default()).unwrap();
     assert!(!audit::object(&object.bytes).unwrap().is_multiplication_free());
 }
@@ -403,7 +404,7 @@ fn wrong_values_are_refused() {
     let text = "graph @f(%x: f32[2], state %s: f32[3]) -> f32[2] { %y = neg %x\nreturn y = %y }";
     let graph = parse(text, &Dims::default()).unwrap();
     let program = Program::new(graph, Arith::PAM).unwrap();
-    let executable = Executable::new(&program, &EmitOptions::default()).unwrap();
+    let executable = Executable::new(&program, &EmitOptions::default(), None).unwrap();
     let wrong = Values::from([("x".into(), Tensor::vector(vec![1f32]))]);
     let mut state = State::new(executable.layout());
     assert!(

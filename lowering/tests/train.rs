@@ -1,6 +1,6 @@
 //! Compiled training loops against the interpreter, bit for bit.
 
-use pamc_lowering::codegen::set_threads;
+use pamc_lowering::codegen::{Cache, set_threads};
 use pamc_lowering::emit::{EmitOptions, TrainPrograms};
 use pamc_lowering::exec::{DataSet, TrainExecutable};
 use pamc_passes::arith::Arith;
@@ -108,9 +108,12 @@ fn compare(
     let TrainPrograms { step, micro, accumulate } = programs;
     let options = EmitOptions { function: "pamc_train".into(), ..EmitOptions::default() };
     let order: Vec<i64> = (0..4 * accumulate as i64 * 3).map(|i| i * 5 % 9).collect();
+    // What the first round compiles the second finds.
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).unwrap();
     for threads in [1, 2] {
         set_threads(threads);
-        let mut compiled = TrainExecutable::new(programs, &options).unwrap();
+        let mut compiled = TrainExecutable::new(programs, &options, Some(&cache)).unwrap();
         assert!(compiled.stats.lower_bound <= compiled.stats.arena_bytes);
         for (name, value) in initial {
             compiled.state.set(name, value).unwrap();
@@ -239,7 +242,7 @@ fn data_and_orders_that_do_not_fit_are_refused() {
     let graph = parse(STATES, &Dims::default()).unwrap();
     let step = Program::new(graph, Arith::PAM).unwrap();
     let programs = TrainPrograms { step: &step, micro: None, accumulate: 1 };
-    let mut compiled = TrainExecutable::new(programs, &EmitOptions::default()).unwrap();
+    let mut compiled = TrainExecutable::new(programs, &EmitOptions::default(), None).unwrap();
     let fed = |shape: &[usize]| Values::from([("x".into(), Tensor::full(shape, 1f32))]);
     let refused =
         |values: &Values| DataSet::new(compiled.layout(), values).err().unwrap().to_string();
@@ -253,5 +256,5 @@ fn data_and_orders_that_do_not_fit_are_refused() {
     let header = compiled.layout().c_header();
     assert!(header.contains("const int64_t *order"), "{header}");
     let micro = TrainPrograms { micro: Some(&step), accumulate: 2, ..programs };
-    assert!(TrainExecutable::new(micro, &EmitOptions::default()).is_err());
+    assert!(TrainExecutable::new(micro, &EmitOptions::default(), None).is_err());
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use pamc_lowering::codegen::Target;
+use pamc_lowering::codegen::{Cache, Target};
 use pamc_passes::arith::{Arith, BiasCorrection, Constants, Recipe};
 use pamc_passes::ir::Dims;
 use pamc_passes::manager::Manager;
@@ -138,6 +138,10 @@ pub struct CompilerArgs {
     /// Print sizes: nodes, kernels, memory, multiply instructions found
     #[arg(long)]
     pub stats: bool,
+    /// Compile every kernel anew; else those compiled before are taken from the folder pamc in the
+    /// user's cache folder, or from $PAMC_CACHE
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 impl CompilerArgs {
@@ -155,6 +159,11 @@ impl CompilerArgs {
         Ok(Manager { dump: self.dump_phases.clone(), bisect })
     }
 
+    /// Where compiled kernels are kept, unless that is not wanted or not possible.
+    pub fn cache(&self) -> Option<Cache> {
+        if self.no_cache { None } else { cache() }
+    }
+
     /// The processor asked for.
     ///
     /// # Errors
@@ -162,6 +171,15 @@ impl CompilerArgs {
     pub fn target(&self) -> Result<Target, Error> {
         Ok(Target::named(&self.target_cpu)?)
     }
+}
+
+/// The folder of compiled kernels; without one that can be written a note says so.
+pub fn cache() -> Option<Cache> {
+    let folder = match std::env::var_os("PAMC_CACHE") {
+        Some(folder) => PathBuf::from(folder),
+        None => dirs::cache_dir()?.join("pamc"),
+    };
+    Cache::open(&folder).inspect_err(|e| eprintln!("note: compiled kernels are not kept: {e}")).ok()
 }
 
 /// How to run.
@@ -177,8 +195,9 @@ pub struct DeviceArgs {
     pub threads: Option<usize>,
 }
 
-impl From<DeviceArgs> for Device {
-    fn from(args: DeviceArgs) -> Device {
-        Device { name: args.device, threads: args.threads }
+impl DeviceArgs {
+    /// The machine asked for.
+    pub fn device(self, compiler: &CompilerArgs) -> Device {
+        Device { name: self.device, threads: self.threads, cache: compiler.cache() }
     }
 }

@@ -39,7 +39,6 @@ const STEPS_PER_MINUTE: f64 = 350.0;
 const PROMPT: &str = "KING.\n";
 const CHARACTERS: usize = 320;
 const TEMPERATURE: f64 = 0.7;
-const DEVICE: Device = Device { name: DeviceName::Cpu, threads: None };
 
 /// Arguments of `pamc demo`.
 #[derive(Args, Debug)]
@@ -97,6 +96,7 @@ struct Demo<'a> {
     train: Dataset,
     valid: Dataset,
     steps: usize,
+    device: Device,
 }
 
 /// Train both and compare.
@@ -136,7 +136,8 @@ impl<'a> Demo<'a> {
         let train = text("shakespeare_train.txt", TRAIN)?;
         let valid = text("shakespeare_valid.txt", VALID)?;
         let steps = ((args.minutes * STEPS_PER_MINUTE).round() as usize).max(1);
-        Ok(Demo { args, source, train, valid, steps })
+        let device = Device { name: DeviceName::Cpu, threads: None, cache: super::args::cache() };
+        Ok(Demo { args, source, train, valid, steps, device })
     }
 
     fn say(&self, text: &str) {
@@ -175,7 +176,7 @@ impl<'a> Demo<'a> {
         let model = self.source.build_training(&dims, None, Gradients::Derive, self.args.seed)?;
         super::train::check_ids(&model, &self.train)?;
         let forward = compile(model.forward.clone(), &settings)?.program;
-        let forward = device::forward(forward, DEVICE)?;
+        let forward = device::forward(forward, &self.device)?;
         let (output, target) = (&model.output, &model.target);
         let evaluation =
             Evaluation::new(forward, &self.valid, BATCH, output, target, model.objective)?;
@@ -217,12 +218,13 @@ impl<'a> Demo<'a> {
         let target = Target::host();
         let emitted: Emitted = program.module(&target)?;
         let free = program.step.is_mul_free();
-        let (object, found) = generate(&emitted, free, &target, &Options::default())?;
+        let (object, found) =
+            generate(&emitted, free, &target, &Options::default(), self.device.cache.as_ref())?;
         let (mlir, code) = (self.file(name, "mlir"), self.file(name, "o"));
-        put(Some(&mlir), emitted.mlir.as_bytes())?;
+        put(Some(&mlir), emitted.parts.whole().as_bytes())?;
         put(Some(&code), &object.bytes)?;
         let [header, layout] = describe(&code, &emitted)?;
-        let machine = TrainExecutable::load(emitted, object)?;
+        let machine = TrainExecutable::load(emitted, &[object])?;
         Ok((machine, found, vec![mlir, code, header, layout]))
     }
 
@@ -235,7 +237,7 @@ impl<'a> Demo<'a> {
         let dims = Dims::from([("batch".to_string(), 1)]);
         let model = self.source.build(&dims, Mode::Infer, self.args.seed)?;
         let program = compile(model.graph, settings)?.program;
-        let code = Executable::new(&program, &EmitOptions::default())?;
+        let code = Executable::new(&program, &EmitOptions::default(), self.device.cache.as_ref())?;
         let sampling = Sampling { temperature: TEMPERATURE, seed: self.args.seed };
         let text = Writer::new(&code, state)?.write(PROMPT, CHARACTERS, sampling)?;
         Ok(format!("{PROMPT}{text}"))

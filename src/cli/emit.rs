@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use pamc_lowering::audit;
-use pamc_lowering::codegen::{self, Object, Options, link_shared};
+use pamc_lowering::codegen::{self, Cache, Object, Options, link_shared, merge};
 use pamc_lowering::emit::{EmitOptions, Emitted, module_for_run};
 use pamc_lowering::gpu::plan::Format;
 use pamc_lowering::gpu::{GpuProgram, GpuTarget, compile_run, compile_train};
@@ -182,21 +182,23 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
     let target = args.compiler.target()?;
     let emitted = ready.module(&target)?;
     if let Some(folder) = &args.compiler.dump_phases {
-        put(Some(&folder.join("module.mlir")), emitted.mlir.as_bytes())?;
+        put(Some(&folder.join("module.mlir")), emitted.parts.whole().as_bytes())?;
     }
     if args.emit == EmitKind::Mlir {
+        let text = emitted.parts.whole();
         if ready.is_mul_free() {
-            clean(emitted.mlir.as_bytes())?;
+            clean(text.as_bytes())?;
         }
         stats(&args.compiler, &emitted, None);
-        return put(args.output.as_deref(), emitted.mlir.as_bytes());
+        return put(args.output.as_deref(), text.as_bytes());
     }
     let options = Options {
         keep_llvm: args.emit == EmitKind::Llvm,
         keep_assembly: args.emit == EmitKind::Asm,
         ..Options::default()
     };
-    let (object, found) = generate(&emitted, ready.is_mul_free(), &target, &options)?;
+    let (object, found) =
+        generate(&emitted, ready.is_mul_free(), &target, &options, args.compiler.cache().as_ref())?;
     stats(&args.compiler, &emitted, Some(&found));
     let to = args.output.as_deref();
     match args.emit {
@@ -216,8 +218,13 @@ pub fn generate(
     mul_free: bool,
     target: &codegen::Target,
     options: &Options,
+    cache: Option<&Cache>,
 ) -> Result<(Object, audit::Report), Error> {
-    let object = codegen::compile(&emitted.mlir, target, options)?;
+    // Texts are of the module as one, since those of its parts do not join.
+    let object = match options.keep_llvm || options.keep_assembly {
+        true => codegen::compile(&emitted.parts.whole(), target, options)?,
+        false => merge(codegen::build(&emitted.parts, target, options, cache)?)?,
+    };
     let found = audit::object(&object.bytes)?;
     if mul_free {
         free(&found)?;

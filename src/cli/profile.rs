@@ -73,7 +73,8 @@ fn step(args: &ProfileArgs, source: &Source, settings: &Settings) -> Result<Meas
     let settings = Settings { train, ..settings.clone() };
     let program = compile_training(model.graph, &settings)?.program;
     let options = EmitOptions { profile: true, ..EmitOptions::default() };
-    let mut code = TrainExecutable::new(program.programs(), &options)?;
+    let mut code =
+        TrainExecutable::new(program.programs(), &options, args.compiler.cache().as_ref())?;
     let arena_bytes = code.stats.arena_bytes;
     for (name, value) in model.initial.iter().chain(&program.initial) {
         code.state.set(name, value)?;
@@ -99,7 +100,7 @@ fn forward(args: &ProfileArgs, source: &Source, settings: &Settings) -> Result<M
     let model = source.build(&dims, Mode::Infer, args.model.seed)?;
     let program = compile(model.graph, settings)?.program;
     let options = EmitOptions { profile: true, ..EmitOptions::default() };
-    let code = Executable::new(&program, &options)?;
+    let code = Executable::new(&program, &options, args.compiler.cache().as_ref())?;
     let mut state = State::new(code.layout());
     let carried: BTreeMap<String, Tensor> = model.initial;
     for slot in code.layout().state.clone() {

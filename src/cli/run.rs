@@ -137,7 +137,7 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
         Settings { arith: args.arith.arith(), train: None, manager: args.compiler.manager()? };
     let compiled = compile(model.graph, &settings)?;
     super::emit::report(&args.compiler, &compiled.timings, &compiled.reports);
-    let mut machine = device::forward(compiled.program, args.device.into())?;
+    let mut machine = device::forward(compiled.program, &args.device.device(&args.compiler))?;
     let outputs: Tensors = machine.run(&values, &model.initial)?.into_iter().collect();
     match &args.output {
         Some(path) => write_npz(path, &outputs),

@@ -230,7 +230,7 @@ pub fn run(args: &TrainCommand) -> Result<(), Error> {
         Some(path) => {
             let data = Dataset::open(path, context)?;
             let program = compile(model.forward.clone(), &settings)?.program;
-            let forward = device::forward(program, args.device.into())?;
+            let forward = device::forward(program, &args.device.device(&args.compiler))?;
             let (output, target) = (&model.output, &model.target);
             let set = Evaluation::new(forward, &data, batch, output, target, model.objective)?;
             Some((set, args.eval_every))
@@ -246,7 +246,8 @@ pub fn run(args: &TrainCommand) -> Result<(), Error> {
     let metrics = compiled.program.metrics.clone();
     let mut state = model.initial;
     state.extend(compiled.program.initial.clone());
-    let trainer = device::trainer(compiled.program, state, &data, args.device.into())?;
+    let trainer =
+        device::trainer(compiled.program, state, &data, &args.device.device(&args.compiler))?;
     let outcome = Training {
         trainer,
         order,

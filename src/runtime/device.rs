@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pamc_lowering::codegen::{self, Options, Target};
+use pamc_lowering::codegen::{self, Cache, Options, Target};
 use pamc_lowering::emit::EmitOptions;
 use pamc_lowering::exec::{DataSet, Executable, TrainExecutable};
 use pamc_lowering::gpu;
@@ -152,12 +152,14 @@ impl Trainer for Interpreter {
 }
 
 /// Which machine, and how many threads it may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Device {
     /// The machine.
     pub name: DeviceName,
     /// Threads of the processor; `None` for all cores.
     pub threads: Option<usize>,
+    /// Where kernels compiled for the processor are kept.
+    pub cache: Option<Cache>,
 }
 
 /// A machine, opened.
@@ -169,7 +171,7 @@ enum Machine {
 
 impl Device {
     /// Open the machine.
-    fn machine(self) -> Result<Machine, DeviceError> {
+    fn machine(&self) -> Result<Machine, DeviceError> {
         if let Some(threads) = self.threads {
             codegen::set_threads(threads.max(1));
         }
@@ -186,7 +188,7 @@ impl Device {
 ///
 /// # Errors
 /// If code generation fails.
-pub fn forward(program: Program, device: Device) -> Result<Box<dyn Forward>, Error> {
+pub fn forward(program: Program, device: &Device) -> Result<Box<dyn Forward>, Error> {
     match device.machine()? {
         Machine::Interpreter => Ok(Box::new(InterpretedForward(program))),
         Machine::Gpu(machine) => {
@@ -195,7 +197,7 @@ pub fn forward(program: Program, device: Device) -> Result<Box<dyn Forward>, Err
             Ok(Box::new(GpuForward::new(&code, program.graph().clone(), machine)?))
         }
         Machine::Processor => {
-            let code = Executable::new(&program, &EmitOptions::default())?;
+            let code = Executable::new(&program, &EmitOptions::default(), device.cache.as_ref())?;
             Ok(Box::new(CompiledForward(code, program)))
         }
     }
@@ -221,7 +223,7 @@ pub fn trainer(
     program: TrainProgram,
     state: BTreeMap<String, Tensor>,
     data: &Dataset,
-    device: Device,
+    device: &Device,
 ) -> Result<Box<dyn Trainer>, Error> {
     let arrays = arrays(&program, data)?;
     match device.machine()? {
@@ -235,8 +237,9 @@ pub fn trainer(
     }
     let target = Target::host();
     let emitted = program.module(&target)?;
-    let object = codegen::compile(&emitted.mlir, &target, &Options::default())?;
-    compiled_trainer(TrainExecutable::load(emitted, object)?, state, arrays)
+    let cache = device.cache.as_ref();
+    let objects = codegen::build(&emitted.parts, &target, &Options::default(), cache)?;
+    compiled_trainer(TrainExecutable::load(emitted, &objects)?, state, arrays)
 }
 
 /// What a training program reads of a data set, without subnormals.

@@ -40,7 +40,7 @@ fn case(what: &'static str, [rows, n]: [usize; 2], apply: Apply) -> Case {
         let program = compile(model.graph, &settings)?.program;
         // Sessions borrow their code; a benchmark's lives as long as the process.
         let code: &'static _ =
-            Box::leak(Box::new(Executable::new(&program, &EmitOptions::default())?));
+            Box::leak(Box::new(Executable::new(&program, &EmitOptions::default(), None)?));
         let mut state = State::new(code.layout());
         for (name, value) in &initial {
             state.set(name, value)?;

@@ -27,7 +27,7 @@ fn runner(
     batch: usize,
     steps: usize,
 ) -> Result<Runner> {
-    let mut code = TrainExecutable::new(program.programs(), &EmitOptions::default())?;
+    let mut code = TrainExecutable::new(program.programs(), &EmitOptions::default(), None)?;
     let bytes = code.layout().arena_bytes + code.layout().state_bytes;
     for (name, value) in initial.iter().chain(&program.initial) {
         code.state.set(name, value)?;

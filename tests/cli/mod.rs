@@ -70,7 +70,10 @@ impl Place {
     /// Run `pamc` here; arguments are separated by spaces.
     fn pamc(&self, arguments: &str) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pamc"));
-        command.current_dir(self.0.path()).args(arguments.split_whitespace());
+        command
+            .env("PAMC_CACHE", env!("CARGO_TARGET_TMPDIR"))
+            .current_dir(self.0.path())
+            .args(arguments.split_whitespace());
         Ran::new(command.output().expect("pamc starts"))
     }
 

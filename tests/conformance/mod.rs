@@ -183,6 +183,6 @@ fn compiled(program: &Program, values: &Values) -> Result<Values, String> {
         return interpret::run(program, values).map_err(|e| e.to_string());
     }
     let executable =
-        Executable::new(program, &EmitOptions::default()).map_err(|e| e.to_string())?;
+        Executable::new(program, &EmitOptions::default(), None).map_err(|e| e.to_string())?;
     executable.run(values).map_err(|e| e.to_string())
 }

@@ -33,7 +33,8 @@ pub fn simplified(program: &Program, arith: Arith) -> Result<Program, String> {
 fn both(program: &Program, what: &str, inputs: &Values) -> Vec<Outcome> {
     let interpreted = interpret::run(program, inputs).map_err(|e| e.to_string());
     let mut out = vec![(format!("the interpreter{what}"), interpreted)];
-    let executable = Executable::new(program, &EmitOptions::default()).map_err(|e| e.to_string());
+    let executable =
+        Executable::new(program, &EmitOptions::default(), None).map_err(|e| e.to_string());
     for threads in [1, 2] {
         set_threads(threads);
         let got = match &executable {

@@ -43,8 +43,8 @@ impl Run {
     }
 
     fn on(&self, name: DeviceName, threads: usize) -> Trained {
-        let device = Device { name, threads: Some(threads) };
-        let made = device::trainer(self.program.clone(), self.state.clone(), &self.data, device);
+        let device = Device { name, threads: Some(threads), cache: None };
+        let made = device::trainer(self.program.clone(), self.state.clone(), &self.data, &device);
         let mut trainer = made.unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut order = Order::new(self.data.samples(), self.batch, Some(0));
         let order = order.next(STEPS * self.program.accumulate);

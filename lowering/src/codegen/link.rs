@@ -2,7 +2,7 @@
 
 use super::{Arch, Object, Target};
 use crate::Error;
-use std::{fs, io::ErrorKind, path::Path, process::Command};
+use std::{ffi::OsString, fs, io::ErrorKind, path::Path, process::Command};
 
 /// Linkers, in the order they are tried.
 const LINKERS: &[&str] = &["ld.lld-22", "/usr/lib/llvm-22/bin/ld.lld", "ld.lld"];
@@ -27,16 +27,44 @@ pub fn link_shared(objects: &[Object], path: &Path) -> Result<(), Error> {
         arguments.extend(["-soname".into(), name.to_owned()]);
     }
     arguments.extend(["-o".into(), library.clone().into_os_string()]);
-    for (index, object) in objects.iter().enumerate() {
-        let file = work.path().join(format!("{index}.o"));
-        fs::write(&file, &object.bytes).map_err(Error::io(&file))?;
-        arguments.push(file.into_os_string());
-    }
+    arguments.extend(written(objects, work.path())?);
     if let Some(target) = objects.first().map(|o| &o.target).filter(|t| t.is_host_family()) {
         arguments.extend(system_libraries(target).iter().map(Into::into));
     }
     run_linker(&arguments)?;
     fs::rename(&library, path).map_err(Error::io(path))
+}
+
+/// Joins the objects of one program; with one there is nothing to do.
+///
+/// # Errors
+/// As [`link_shared`]; [`Error::Program`] if there is none.
+pub fn merge(mut objects: Vec<Object>) -> Result<Object, Error> {
+    let Some(first) = objects.pop() else {
+        return Err(Error::Program { message: "there is no code".into() });
+    };
+    if objects.is_empty() {
+        return Ok(first);
+    }
+    objects.push(first);
+    let work = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+    let joined = work.path().join("joined.o");
+    let mut arguments = vec!["-r".into(), "-o".into(), joined.clone().into_os_string()];
+    arguments.extend(written(&objects, work.path())?);
+    run_linker(&arguments)?;
+    let bytes = fs::read(&joined).map_err(Error::io(&joined))?;
+    Ok(Object::new(bytes, &objects[0].target))
+}
+
+/// Files of the objects, in a folder.
+fn written(objects: &[Object], folder: &Path) -> Result<Vec<OsString>, Error> {
+    let mut files = Vec::with_capacity(objects.len());
+    for (index, object) in objects.iter().enumerate() {
+        let file = folder.join(format!("{index}.o"));
+        fs::write(&file, &object.bytes).map_err(Error::io(&file))?;
+        files.push(file.into_os_string());
+    }
+    Ok(files)
 }
 
 /// Linker arguments for the libraries compiled code may need.
@@ -49,7 +77,7 @@ fn system_libraries(target: &Target) -> [&'static str; 5] {
 }
 
 /// Runs the first linker that exists.
-pub(crate) fn run_linker(arguments: &[std::ffi::OsString]) -> Result<(), Error> {
+pub(crate) fn run_linker(arguments: &[OsString]) -> Result<(), Error> {
     for &linker in LINKERS {
         let output = match Command::new(linker).args(arguments).output() {
             Ok(output) => output,

@@ -38,6 +38,14 @@ pub(crate) fn initialize() {
     });
 }
 
+/// LLVM's version, such as 22.1.0.
+pub(super) fn version() -> String {
+    let [mut major, mut minor, mut patch] = [0; 3];
+    // SAFETY: the numbers are written.
+    unsafe { LLVMGetVersion(&mut major, &mut minor, &mut patch) };
+    format!("{major}.{minor}.{patch}")
+}
+
 /// Name and feature string of the processor this runs on.
 pub(super) fn host_cpu() -> (String, String) {
     // SAFETY: both return owned C strings.
@@ -161,7 +169,8 @@ impl Module {
         Ok((assembly, object))
     }
 
-    /// Sets triple, data layout and the attributes of every function with a body.
+    /// Sets triple, data layout and the attributes of every function with a body; one that other
+    /// parts of a program share is hidden from whoever links it.
     fn describe(&self, target: &Target, options: &Options, machine: &Machine) {
         let width = target.vector_bits.to_string();
         let mut attributes = vec![
@@ -188,6 +197,9 @@ impl Module {
             let mut function = LLVMGetFirstFunction(self.module);
             while !function.is_null() {
                 if LLVMIsDeclaration(function) == 0 {
+                    if LLVMGetLinkage(function) == llvm_sys::LLVMLinkage::LLVMWeakODRLinkage {
+                        LLVMSetVisibility(function, llvm_sys::LLVMVisibility::LLVMHiddenVisibility);
+                    }
                     for (key, value) in attributes {
                         self.add_attribute(function, key, value);
                     }

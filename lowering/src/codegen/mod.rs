@@ -2,12 +2,14 @@
 //!
 //! [`compile`] parses a module of the dialects func, scf, arith, vector, memref, math, omp and
 //! llvm, lowers it, optimizes it with LLVM's ordinary `O3` pipeline and emits a
-//! position-independent object. [`Jit`] runs objects in this process; [`link_shared`] makes a
+//! position-independent object; [`build`] does so to a module in parts, each on its own and none twice
+//! if a [`Cache`] keeps them. [`Jit`] runs objects in this process; [`link_shared`] makes a
 //! shared library of them.
 //!
 //! Float semantics: no fast-math flag is ever set, subnormals are flushed in every public function
 //! and on every worker thread (see [`ftz`]), and LLVM is told so.
 
+pub(crate) mod cache;
 pub mod ftz;
 mod gpu;
 mod jit;
@@ -16,14 +18,18 @@ mod llvm;
 mod mlir;
 pub(crate) use mlir::record;
 mod openmp;
+mod parts;
 mod target;
 
+pub use cache::Cache;
 pub use gpu::{GpuObject, compile_gpu};
 pub use jit::Jit;
-pub use link::link_shared;
 pub(crate) use link::run_linker;
+pub use link::{link_shared, merge};
 pub(crate) use llvm::{c_string, initialize};
 pub use openmp::{set_threads, threads};
+pub(crate) use parts::Access;
+pub use parts::{Parts, build};
 pub use target::{Arch, Target};
 
 use crate::Error;
@@ -71,6 +77,13 @@ pub struct Object {
     pub assembly: Option<String>,
 }
 
+impl Object {
+    /// Code without its intermediate forms.
+    fn new(bytes: Vec<u8>, target: &Target) -> Self {
+        Self { bytes, target: target.clone(), lowered: None, llvm: None, assembly: None }
+    }
+}
+
 /// Parses and verifies a module and shows it.
 pub(crate) fn with_module<T>(
     text: &str,
@@ -90,10 +103,18 @@ pub(crate) fn with_module<T>(
 /// [`Error::Mlir`] with all diagnostics when the text does not parse, verify, lower or translate;
 /// [`Error::Target`] and [`Error::Llvm`] when LLVM cannot generate code.
 pub fn compile(text: &str, target: &Target, options: &Options) -> Result<Object, Error> {
-    let session = mlir::Session::new();
+    compile_in(&mlir::Session::new(), text, target, options)
+}
+
+fn compile_in(
+    session: &mlir::Session,
+    text: &str,
+    target: &Target,
+    options: &Options,
+) -> Result<Object, Error> {
     let mut module = session.parse(text)?;
     session.lower(&mut module, target, options)?;
     let lowered = options.keep_lowered.then(|| module.as_operation().to_string());
-    let llvm = llvm::Module::translate(&session, &module)?;
+    let llvm = llvm::Module::translate(session, &module)?;
     llvm.emit(target, options, lowered)
 }

@@ -26,6 +26,3 @@ pub use profile::{Profile, ProfiledCall};
 pub use train::{TrainPrograms, module_for_train};
 pub(crate) use train::{batch_size, metrics};
 pub use types::{Elem, Value, VecTy};
-
-/// Attributes of a function that no other module sees.
-const PRIVATE: &str = "passthrough = [\"noinline\"], llvm.linkage = #llvm.linkage<internal>";

@@ -12,7 +12,7 @@ use super::builder::Builder;
 use super::profile::Profile;
 use super::{nest, scan, step};
 use crate::Error;
-use crate::codegen::Target;
+use crate::codegen::{Access, Parts, Target, cache};
 use crate::kernels::{KernelTarget, Kernels};
 use crate::schedule::{Boundary, Kernel, Machine, Schedule, aligned};
 
@@ -49,8 +49,8 @@ pub struct Stats {
 /// A module and how to use it.
 #[derive(Clone, Debug)]
 pub struct Emitted {
-    /// MLIR text.
-    pub mlir: String,
+    /// The module.
+    pub parts: Parts,
     /// Its interface.
     pub layout: Layout,
     /// Numbers.
@@ -59,12 +59,24 @@ pub struct Emitted {
     pub profile: Option<Profile>,
 }
 
+/// Name of a kernel that is being written; it gets one from its text, so that it does not depend on
+/// what else the module holds.
+const UNNAMED: &str = "pamc_unnamed_kernel";
+
+/// What tells functions of different text apart, in a name.
+fn digits(text: &str) -> String {
+    let mut hash = cache::hash(&[text]);
+    hash.truncate(12);
+    hash
+}
+
 /// Collects kernels and constants.
 pub(super) struct Module<'t> {
     pub(super) b: Builder,
     target: &'t Target,
     parallel: bool,
-    kernels: Kernels,
+    contractions: Kernels,
+    kernels: Vec<String>,
     names: HashMap<Kernel, String>,
     constants: HashMap<(DType, Vec<u8>), String>,
     pub(super) calls: usize,
@@ -77,7 +89,8 @@ impl<'t> Module<'t> {
             b: Builder::new(),
             target,
             parallel,
-            kernels: Kernels::new(KernelTarget::new(target, parallel)),
+            contractions: Kernels::new(KernelTarget::new(target, parallel)),
+            kernels: Vec::new(),
             names: HashMap::new(),
             constants: HashMap::new(),
             calls: 0,
@@ -94,20 +107,24 @@ impl<'t> Module<'t> {
         if let Some(name) = self.names.get(kernel) {
             return Ok(name.clone());
         }
-        let kind = match kernel {
-            Kernel::Nest(_) => "nest",
-            Kernel::Matmul(_) => "contract",
-            Kernel::Scan(_) => "scan",
+        let mut b = Builder::new();
+        b.locate(origin);
+        let (kind, text) = match kernel {
+            Kernel::Nest(n) => {
+                nest::emit(&mut b, UNNAMED, n, self.parallel);
+                ("nest", b.finish())
+            }
+            Kernel::Matmul(spec) => {
+                ("contract", self.contractions.contraction(UNNAMED, Access::Shared, spec)?)
+            }
+            Kernel::Scan(s) => {
+                scan::emit(&mut b, UNNAMED, s);
+                ("scan", b.finish())
+            }
         };
-        let name = format!("{kind}_{}", self.names.len());
-        self.b.locate(origin);
-        match kernel {
-            Kernel::Nest(n) => nest::emit(&mut self.b, &name, n, self.parallel),
-            Kernel::Matmul(spec) => self.kernels.matmul(&name, spec)?,
-            Kernel::Scan(s) => scan::emit(&mut self.b, &name, s),
-        }
-        self.b.locate("");
+        let name = format!("{kind}_{}", digits(&text));
         self.names.insert(kernel.clone(), name.clone());
+        self.kernels.push(text.replace(UNNAMED, &name));
         Ok(name)
     }
 
@@ -137,10 +154,17 @@ impl<'t> Module<'t> {
         self.names_made
     }
 
-    pub(super) fn finish(self) -> (String, usize) {
-        let count = self.names.len();
-        let functions = self.kernels.finish();
-        (format!("module {{\n{functions}{}}}\n", self.b.finish()), count)
+    /// The module's parts and the number of distinct kernels.
+    pub(super) fn finish(mut self) -> (Parts, usize) {
+        let count = self.kernels.len();
+        let mut parts: Vec<String> = self.contractions.shared().map(|(_, t)| t.clone()).collect();
+        parts.append(&mut self.kernels);
+        for (name, text) in self.contractions.shared() {
+            let (old, new) = (format!("@{name}("), format!("@{name}_{}(", digits(text)));
+            parts.iter_mut().filter(|p| p.contains(&old)).for_each(|p| *p = p.replace(&old, &new));
+        }
+        parts.push(self.b.finish());
+        (Parts::new(parts), count)
     }
 }
 
@@ -183,9 +207,9 @@ pub fn module_for_run(
     let mut module = Module::new(target, options.parallel);
     let (layout, mut stats, profile) =
         run_function(&mut module, program, &options.function, options.profile)?;
-    let (mlir, kernels) = module.finish();
+    let (parts, kernels) = module.finish();
     stats.kernels = kernels;
-    Ok(Emitted { mlir, layout, stats, profile })
+    Ok(Emitted { parts, layout, stats, profile })
 }
 
 /// Several inference programs in one module, which share their kernels; functions are named
@@ -197,7 +221,7 @@ pub fn module_for_runs(
     programs: &[Program],
     target: &Target,
     options: &EmitOptions,
-) -> Result<(String, Vec<Layout>), Error> {
+) -> Result<(Parts, Vec<Layout>), Error> {
     let mut module = Module::new(target, options.parallel);
     let mut layouts = Vec::with_capacity(programs.len());
     for (i, program) in programs.iter().enumerate() {

@@ -12,11 +12,11 @@ use std::collections::HashMap;
 
 use pamc_passes::ir::DType;
 
-use super::PRIVATE;
 use super::builder::{Builder, Code};
 use super::pam::Factor;
 use super::types::{Elem, Value, VecTy};
 use super::{float, scalar};
+use crate::codegen::Access;
 use crate::schedule::nest::{Kind, Nest};
 use plan::{Facts, Kept, Pass};
 
@@ -56,14 +56,14 @@ pub fn emit(b: &mut Builder, name: &str, nest: &Nest, parallel: bool) {
     if let Some(rows) = &rows {
         let ivs: Vec<Value> = (0..shared).map(|_| b.fresh(INDEX)).collect();
         let list: Vec<_> = ivs.iter().map(|iv| (iv.to_string(), "index".to_string())).collect();
-        function(b, &rows.name, &[&params[..], &list].concat(), |b| {
+        function(b, Access::Internal, &rows.name, &[&params[..], &list].concat(), |b| {
             let mut e = Emitter::new(b, &nest, parallel);
             ivs.iter().enumerate().for_each(|(d, iv)| e.at[d] = Some(*iv));
             e.make_buffers();
             e.outer(shared);
         });
     }
-    function(b, name, &params, |b| {
+    function(b, Access::Shared, name, &params, |b| {
         let mut e = Emitter::new(b, &nest, parallel);
         e.rows = rows.as_ref();
         e.outer(0);
@@ -72,13 +72,14 @@ pub fn emit(b: &mut Builder, name: &str, nest: &Nest, parallel: bool) {
 
 fn function(
     b: &mut Builder,
+    access: Access,
     name: &str,
     params: &[(String, String)],
     body: impl FnOnce(&mut Builder),
 ) {
     let params: Vec<String> = params.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
-    let header =
-        format!("func.func private @{name}({}) attributes {{{PRIVATE}}}", params.join(", "));
+    let (keyword, params) = (access.keyword(), params.join(", "));
+    let header = format!("{keyword} @{name}({params}){}", access.attributes());
     b.region(header, |b| {
         body(b);
         b.line("func.return");

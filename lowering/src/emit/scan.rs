@@ -3,12 +3,12 @@
 use pamc_passes::ir::Attrs;
 use pamc_passes::ops::Prim;
 
-use super::PRIVATE;
 use super::builder::Builder;
 use super::kernel::{self, Shape, kernel};
 use super::nest::{INDEX, memref};
 use super::types::{Elem, Value, VecTy};
 use super::{float, scalar};
+use crate::codegen::Access;
 use crate::schedule::scan::{Scan, ScanKind};
 
 const I64: VecTy = VecTy::scalar(Elem::I64);
@@ -16,8 +16,8 @@ const I64: VecTy = VecTy::scalar(Elem::I64);
 /// Writes the function `@name(source, target)` of a scan.
 pub fn emit(b: &mut Builder, name: &str, scan: &Scan) {
     let [source, target] = scan.params.map(|p| memref(p.dtype, p.len));
-    let header =
-        format!("func.func private @{name}(%p0: {source}, %p1: {target}) attributes {{{PRIVATE}}}");
+    let (keyword, attributes) = (Access::Shared.keyword(), Access::Shared.attributes());
+    let header = format!("{keyword} @{name}(%p0: {source}, %p1: {target}){attributes}");
     b.region(header, |b| {
         let first = [scan.source.0, scan.target.0].map(|o| b.int(INDEX, o));
         outer(b, scan, 0, first);

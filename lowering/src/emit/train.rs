@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use pamc_passes::ir::{DType, Graph, InputKind, TensorType};
 use pamc_passes::program::Program;
 
-use super::PRIVATE;
 use super::abi::{Layout, Slot};
 use super::builder::Builder;
 use super::module::{EmitOptions, Emitted, Module, Stats, data, state_layout, states};
@@ -15,7 +14,7 @@ use super::scalar;
 use super::step::{block, steps, view};
 use super::types::{Elem, Value, VecTy};
 use crate::Error;
-use crate::codegen::Target;
+use crate::codegen::{Access, Target};
 use crate::schedule::{Boundary, Place, Schedule};
 
 /// The programs of a training step.
@@ -153,9 +152,9 @@ pub fn module_for_train(
     let calls = update.calls.len() + micro.as_ref().map_or(0, |m| m.calls.len());
     let lower_bound =
         micro.iter().chain([&update]).map(|s| s.lower_bound).max().unwrap_or_default();
-    let (mlir, kernels) = module.finish();
+    let (parts, kernels) = module.finish();
     let stats = Stats { kernels, calls, arena_bytes, lower_bound };
-    Ok(Emitted { mlir, layout, stats, profile })
+    Ok(Emitted { parts, layout, stats, profile })
 }
 
 /// Writes `@name(data, order, first, batch)`: copies the samples that `order` names from `first`
@@ -164,9 +163,10 @@ fn gather(b: &mut Builder, name: &str, slot: &Slot, batch: usize) {
     let ty = slot.ty();
     let row = ty.len() / batch.max(1);
     let buffer = memref(ty.dtype, ty.len());
+    let (keyword, attributes) = (Access::Internal.keyword(), Access::Internal.attributes());
     let header = format!(
-        "func.func private @{name}(%data: !llvm.ptr, %order: !llvm.ptr, %first: i64, %batch: {buffer}) \
-         attributes {{{PRIVATE}}}"
+        "{keyword} @{name}(%data: !llvm.ptr, %order: !llvm.ptr, %first: i64, %batch: {buffer})\
+         {attributes}"
     );
     b.region(header, |b| {
         if row > 0 {

@@ -7,7 +7,7 @@ use pamc_passes::interpret::Values;
 
 use super::{Block, State, cycles};
 use crate::Error;
-use crate::codegen::{Jit, Object, Options, Target, compile};
+use crate::codegen::{Cache, Jit, Object, Options, Target, build};
 use crate::emit::{
     EmitOptions, Emitted, Layout, Profile, ProfiledCall, Stats, TrainPrograms, module_for_train,
 };
@@ -80,23 +80,27 @@ pub struct TrainExecutable {
 }
 
 impl TrainExecutable {
-    /// Compile for this machine.
+    /// Compile for this machine, but for what a cache holds.
     ///
     /// # Errors
     /// If the programs are no training step or code generation fails.
-    pub fn new(programs: TrainPrograms, options: &EmitOptions) -> Result<Self, Error> {
+    pub fn new(
+        programs: TrainPrograms,
+        options: &EmitOptions,
+        cache: Option<&Cache>,
+    ) -> Result<Self, Error> {
         let target = Target::host();
         let emitted = module_for_train(programs, &target, options)?;
-        let object = compile(&emitted.mlir, &target, &Options::default())?;
-        Self::load(emitted, object)
+        let objects = build(&emitted.parts, &target, &Options::default(), cache)?;
+        Self::load(emitted, &objects)
     }
 
-    /// Load what was compiled before: `object` must be that of the training module `emitted`.
+    /// Load what was compiled before: the objects must be those of the training module `emitted`.
     ///
     /// # Errors
-    /// If the object cannot be loaded or lacks the module's function.
-    pub fn load(emitted: Emitted, object: Object) -> Result<Self, Error> {
-        let code = Jit::load(&[object])?;
+    /// If an object cannot be loaded or they lack the module's function.
+    pub fn load(emitted: Emitted, objects: &[Object]) -> Result<Self, Error> {
+        let code = Jit::load(objects)?;
         let symbol = code.symbol(&emitted.layout.function)?;
         // SAFETY: the emitted function has this signature.
         let train = unsafe { transmute::<*const c_void, TrainFunction>(symbol) };

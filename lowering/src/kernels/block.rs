@@ -7,6 +7,7 @@ use super::pack::NAN_FACTS;
 use super::plan::{Packed, Plan};
 use super::select::{choose, load_range, slope_sides};
 use super::text::{Lanes, Text, Val};
+use crate::codegen::Access;
 
 impl Driver<'_> {
     pub fn block_arguments(&self) -> Vec<(String, String)> {
@@ -26,7 +27,7 @@ impl Driver<'_> {
     /// `name_block(…, task)`: one cache block of the output, all of k.
     pub fn block_function(&self, t: &mut Text) {
         let plan = self.plan;
-        t.func(&self.helper("block"), false, &self.block_arguments(), |t| {
+        t.func(&self.helper("block"), Access::Internal, &self.block_arguments(), |t| {
             let across = self.blocks().1;
             let block_row = t.i64_op("divui", "%task", across);
             let block_column = t.i64_op("remui", "%task", across);

@@ -8,15 +8,21 @@ use super::plan::{Packed, Plan};
 use super::select::versions;
 use super::text::{Text, Val};
 use super::{Arith, CHUNK, Operand, direct};
+use crate::codegen::Access;
 
 pub(super) const POINTER: &str = "!llvm.ptr";
 
 /// The functions of one contraction; inner functions that others may share go to `shared`.
-pub(super) fn emit(name: &str, plan: &Plan, shared: &mut BTreeMap<String, String>) -> String {
+pub(super) fn emit(
+    name: &str,
+    access: Access,
+    plan: &Plan,
+    shared: &mut BTreeMap<String, String>,
+) -> String {
     let mut t = Text::default();
     let driver = Driver { name, plan };
     if plan.direct {
-        t.func(name, true, &driver.parameters(), |t| {
+        t.func(name, access, &driver.parameters(), |t| {
             let operands = driver.pointers(t);
             direct::body(t, plan, &operands);
         });
@@ -36,7 +42,7 @@ pub(super) fn emit(name: &str, plan: &Plan, shared: &mut BTreeMap<String, String
     if plan.over_batch {
         driver.element_function(&mut t);
     }
-    t.func(name, true, &driver.parameters(), |t| driver.body(t));
+    t.func(name, access, &driver.parameters(), |t| driver.body(t));
     t.into_string()
 }
 
@@ -117,7 +123,7 @@ impl Driver<'_> {
     fn pack_function(&self, t: &mut Text, which: &str, packed: &Packed) {
         let args = [("%src", POINTER), ("%panels", POINTER), ("%facts", POINTER), ("%task", "i64")]
             .map(|(n, ty)| (n.to_string(), ty.to_string()));
-        t.func(&self.helper(&format!("pack_{which}")), false, &args, |t| {
+        t.func(&self.helper(&format!("pack_{which}")), Access::Internal, &args, |t| {
             let panels = packed.panels as i64;
             let width = packed.pack.width as i64;
             let chunk = t.i64_op("divui", "%task", panels);
@@ -187,7 +193,7 @@ impl Driver<'_> {
         let mut args: Vec<_> =
             operands.list().into_iter().map(|p| (p.to_string(), POINTER.to_string())).collect();
         args.extend(["%element", "%copy"].map(|n| (n.to_string(), "i64".to_string())));
-        t.func(&self.helper("element"), false, &args, |t| {
+        t.func(&self.helper("element"), Access::Internal, &args, |t| {
             self.element(t, &operands, ["%element", "%copy"], false);
         });
     }

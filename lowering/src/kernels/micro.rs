@@ -10,6 +10,7 @@ use super::plan::SlopeOf;
 use super::product::{self, BIAS, FRACTION, MAX_FINITE, MIN_NORMAL, Parts};
 use super::text::{Text, Val};
 use super::{CHUNK, Tile};
+use crate::codegen::Access;
 
 /// What a kernel may assume of its two panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl Micro {
         let types = self.types().into_iter().map(String::from);
         let args: Vec<_> = names.zip(types).collect();
         let mut t = Text::default();
-        t.func(&self.name(), false, &args, |t| self.body(t));
+        t.func(&self.name(), Access::Shared, &args, |t| self.body(t));
         t.into_string()
     }
 

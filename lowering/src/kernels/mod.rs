@@ -25,7 +25,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use crate::codegen::{Arch, Target};
+use crate::codegen::{Access, Arch, Target};
 pub use probe::{Probe, probe};
 
 use plan::Plan;
@@ -184,10 +184,25 @@ impl Kernels {
     /// # Errors
     /// If the views do not fit their buffers or the target has no such vectors.
     pub fn matmul(&mut self, name: &str, spec: &MatmulSpec) -> Result<(), KernelError> {
-        let plan = Plan::new(spec, &self.target)?;
-        let text = driver::emit(name, &plan, &mut self.shared);
+        let text = self.contraction(name, Access::Exported, spec)?;
         self.functions.push_str(&text);
         Ok(())
+    }
+
+    /// The function of [`Kernels::matmul`] for whoever writes it, without what it shares with others.
+    pub(crate) fn contraction(
+        &mut self,
+        name: &str,
+        access: Access,
+        spec: &MatmulSpec,
+    ) -> Result<String, KernelError> {
+        let plan = Plan::new(spec, &self.target)?;
+        Ok(driver::emit(name, access, &plan, &mut self.shared))
+    }
+
+    /// Names and texts of what the functions written share.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.shared.iter()
     }
 
     /// The text of all functions, to be put inside a module.

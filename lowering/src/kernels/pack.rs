@@ -8,6 +8,7 @@
 
 use super::product::{BIAS, INF, MAGNITUDE, MIN_NORMAL, NAN, SIGN, fraction};
 use super::text::{Lanes, Text, Val};
+use crate::codegen::Access;
 
 /// Which stride of the source is 1, known when the kernel is generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl Pack {
             .map(|(n, t)| (n.to_string(), t.to_string()))
             .collect();
         let mut t = Text::default();
-        t.func(&self.name(), false, &args, |t| self.body(t));
+        t.func(&self.name(), Access::Shared, &args, |t| self.body(t));
         t.into_string()
     }
 

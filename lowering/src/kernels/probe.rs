@@ -3,6 +3,7 @@
 use super::micro::{Micro, Version};
 use super::text::Text;
 use super::{Arith, CHUNK, KernelTarget, Tile, text::Lanes};
+use crate::codegen::Access;
 
 /// Kernel calls in one call of a probe.
 const CALLS: usize = 1024;
@@ -35,7 +36,7 @@ pub fn probe(name: &str, target: &KernelTarget, arith: Arith) -> Probe {
         lens.iter().enumerate().map(|(i, n)| (format!("%arg{i}"), format!("memref<{n}xf32>")));
     let args: Vec<_> = args.collect();
     let mut t = Text::default();
-    t.func(name, true, &args, |t| {
+    t.func(name, Access::Exported, &args, |t| {
         let pointers: Vec<_> = args.iter().map(|(v, ty)| t.pointer(v, ty)).collect();
         let [depth, stride, calls] = [CHUNK, columns, CALLS].map(|x| t.i64(x as i64));
         let zero = t.i64(0);

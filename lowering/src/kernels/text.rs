@@ -1,5 +1,6 @@
 //! A small writer of MLIR text: fresh value names, integer and vector helpers, structured regions.
 
+use crate::codegen::Access;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -78,20 +79,13 @@ impl Text {
     pub fn func(
         &mut self,
         name: &str,
-        public: bool,
+        access: Access,
         args: &[(String, String)],
         body: impl FnOnce(&mut Self),
     ) {
         let list = args.iter().map(|(a, t)| format!("{a}: {t}")).collect::<Vec<_>>().join(", ");
-        let (access, attributes) = if public {
-            ("", "")
-        } else {
-            (
-                "private ",
-                " attributes {passthrough = [\"noinline\"], llvm.linkage = #llvm.linkage<internal>}",
-            )
-        };
-        self.line(&format!("func.func {access}@{name}({list}){attributes} {{"));
+        let (keyword, attributes) = (access.keyword(), access.attributes());
+        self.line(&format!("{keyword} @{name}({list}){attributes} {{"));
         self.depth += 1;
         let before = std::mem::take(&mut self.out);
         body(self);
