@@ -9,6 +9,7 @@ pub mod error;
 pub mod models;
 pub mod onnx;
 pub mod runtime;
+pub mod select;
 pub mod source;
 
 pub use error::Error;

@@ -1,16 +1,18 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use pamc_lowering::codegen::{Cache, Target};
 use pamc_passes::arith::{Arith, BiasCorrection, Constants, Recipe};
-use pamc_passes::ir::Dims;
+use pamc_passes::ir::{Dims, Tensor};
 use pamc_passes::manager::Manager;
 
 use crate::error::Error;
 use crate::runtime::device::Device;
 use crate::runtime::devices::DeviceName;
+use crate::runtime::files::read_npz;
+use crate::source::Source;
 
 /// Which model, and the sizes it is left open in.
 #[derive(Args, Clone, Debug)]
@@ -21,6 +23,10 @@ pub struct ModelArgs {
     /// Size of a symbolic dimension, such as batch=32 (repeatable)
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
     pub dims: Vec<(String, usize)>,
+    /// Value of an input of an ONNX model that is the same in every run, such as a number of
+    /// iterations: NAME=3, NAME=0.5, NAME=true, NAME=[1,2] or NAME=FILE.npy (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = bound)]
+    pub bind: Vec<(String, Tensor)>,
     /// Weights to start from (safetensors) in place of the model's own
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -30,6 +36,16 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The model.
+    ///
+    /// # Errors
+    /// As [`Source::open`] and [`Source::fix`].
+    pub fn open(&self) -> Result<Source, Error> {
+        let mut source = Source::open(&self.model)?;
+        source.fix(&self.bind)?;
+        Ok(source)
+    }
+
     /// The sizes by name.
     pub fn dims(&self) -> Dims {
         self.dims.iter().cloned().collect()
@@ -42,6 +58,31 @@ fn dim(text: &str) -> Result<(String, usize), String> {
         Some((name, size)) if !name.is_empty() && size > 0 => Ok((name.to_string(), size)),
         _ => Err("write it as NAME=SIZE with a size of at least 1, such as batch=32".into()),
     }
+}
+
+fn bound(text: &str) -> Result<(String, Tensor), String> {
+    let Some((name, value)) = text.split_once('=').filter(|(n, v)| !n.is_empty() && !v.is_empty())
+    else {
+        return Err("write it as NAME=VALUE, such as iterations=3".into());
+    };
+    if value.ends_with(".npy") || value.ends_with(".npz") {
+        let mut arrays = read_npz(Path::new(value)).map_err(|e| e.to_string())?;
+        let only = if arrays.len() == 1 { arrays.pop_first() } else { None };
+        let array = only.ok_or_else(|| format!("{value} does not hold one array"))?;
+        return Ok((name.to_owned(), array.1));
+    }
+    let list = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
+    let items: Vec<&str> = list.unwrap_or(value).split(',').map(str::trim).collect();
+    let shape: &[usize] = if list.is_some() { &[items.len()] } else { &[] };
+    fn all<T: std::str::FromStr>(items: &[&str]) -> Option<Vec<T>> {
+        items.iter().map(|x| x.parse().ok()).collect()
+    }
+    let tensor = None
+        .or_else(|| Tensor::from_vec(shape, all::<i64>(&items)?))
+        .or_else(|| Tensor::from_vec(shape, all::<f32>(&items)?))
+        .or_else(|| Tensor::from_vec(shape, all::<bool>(&items)?));
+    let unread = || format!("{value} is no number, truth value, list of them or .npy file");
+    Ok((name.to_owned(), tensor.ok_or_else(unread)?))
 }
 
 /// The arithmetic on the command line.

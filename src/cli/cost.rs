@@ -17,7 +17,6 @@ use crate::cost::{
 };
 use crate::dsl::Mode;
 use crate::error::Error;
-use crate::source::Source;
 
 /// Arguments of `pamc cost`.
 #[derive(Args, Debug)]
@@ -84,7 +83,7 @@ const SOURCES: [&str; 2] = [
 fn measured(args: &CostArgs, arith: Arith, simplify: bool) -> Result<Vec<Layer>, Error> {
     let mut dims = args.model.dims();
     dims.entry("batch".into()).or_insert(1);
-    let source = Source::open(&args.model.model)?;
+    let source = args.model.open()?;
     let manager = Manager { dump: None, bisect: (!simplify).then_some(0) };
     let mut settings = Settings { arith, train: None, manager };
     if !args.train {

@@ -28,7 +28,7 @@ use crate::runtime::files::write_safetensors;
 use crate::runtime::order::Order;
 use crate::runtime::sampling::{Sampling, Writer};
 use crate::runtime::training::{MetricsLog, Outcome, Training};
-use crate::source::{Gradients, Source};
+use crate::source::{Source, Wanted};
 
 const TRAIN: &str = include_str!("../../models/data/shakespeare_train.txt");
 const VALID: &str = include_str!("../../models/data/shakespeare_valid.txt");
@@ -159,6 +159,7 @@ impl<'a> Demo<'a> {
             schedule,
             weight_decay: 0.01,
             decayed: Decayed::Matrices,
+            frozen: Vec::new(),
             clip_norm: None,
             accumulate: 1,
             recompute: false,
@@ -173,11 +174,11 @@ impl<'a> Demo<'a> {
         self.say(&format!("{name}: compiling"));
         let settings = self.settings(arith);
         let dims = Dims::from([("batch".to_string(), BATCH)]);
-        let model = self.source.build_training(&dims, None, Gradients::Derive, self.args.seed)?;
+        let model = self.source.build_training(&dims, &Wanted::default(), self.args.seed)?;
         super::train::check_ids(&model, &self.train)?;
         let forward = compile(model.forward.clone(), &settings)?.program;
         let forward = device::forward(forward, &self.device)?;
-        let (output, target) = (&model.output, &model.target);
+        let (output, target) = (&model.output, model.compared()?);
         let evaluation =
             Evaluation::new(forward, &self.valid, BATCH, output, target, model.objective)?;
         let program = compile_training(model.graph, &settings)?.program;

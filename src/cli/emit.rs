@@ -159,7 +159,7 @@ impl Ready {
 /// Emit.
 pub fn run(args: &EmitArgs) -> Result<(), Error> {
     let gpu = args.emit.gpu(args.gpu_arch.as_deref())?;
-    let source = Source::open(&args.model.model)?;
+    let source = args.model.open()?;
     let dims = args.model.dims();
     if args.emit == EmitKind::Graph && !args.train {
         let model = source.build(&dims, Mode::Infer, args.model.seed)?;

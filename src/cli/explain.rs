@@ -8,7 +8,6 @@ use super::output::put;
 use crate::compile::{Settings, compile};
 use crate::dsl::Mode;
 use crate::error::Error;
-use crate::source::Source;
 
 /// Arguments of `pamc explain`.
 #[derive(Args, Debug)]
@@ -42,7 +41,7 @@ fn term(graph: &Graph, id: NodeId) -> String {
 pub fn run(args: &ExplainArgs) -> Result<(), Error> {
     let mut dims = args.model.dims();
     dims.entry("batch".into()).or_insert(1);
-    let model = Source::open(&args.model.model)?.build(&dims, Mode::Infer, args.model.seed)?;
+    let model = args.model.open()?.build(&dims, Mode::Infer, args.model.seed)?;
     let settings =
         Settings { arith: args.arith.arith(), train: None, manager: args.compiler.manager()? };
     let before: Vec<NodeId> =

@@ -129,7 +129,7 @@ struct Line {
 
 /// Profile the model.
 pub fn run(args: &ProfileArgs) -> Result<(), Error> {
-    let source = Source::open(&args.model.model)?;
+    let source = args.model.open()?;
     let threads = args.threads.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     });

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::runtime::data::Dataset;
 use crate::runtime::device;
 use crate::runtime::files::{Tensors, read_npz, write_npz};
-use crate::source::{Model, Source};
+use crate::source::Model;
 
 /// Arguments of `pamc run`.
 #[derive(Args, Debug)]
@@ -123,7 +123,7 @@ fn fit(model: &Model, given: Tensors) -> Result<Values, Error> {
 /// Run the model once on the arrays given.
 pub fn run(args: &RunArgs) -> Result<(), Error> {
     let given = given(args)?;
-    let source = Source::open(&args.model.model)?;
+    let source = args.model.open()?;
     let batch = given.values().filter_map(|t| t.shape().first().copied()).max().unwrap_or(1);
     let data = Dataset::from_arrays(given.clone());
     let dims = source.bind(&args.model.dims(), batch.max(1), &data)?;

@@ -20,7 +20,8 @@ use crate::runtime::evaluation::Evaluation;
 use crate::runtime::files::{write_safetensors, write_whole};
 use crate::runtime::order::Order;
 use crate::runtime::training::{MetricsLog, Save, Training, describe};
-use crate::source::{Gradients, Source, TrainingModel};
+use crate::select::Selection;
+use crate::source::{Gradients, Source, TrainingModel, Wanted};
 
 /// The losses on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -58,9 +59,9 @@ pub struct TrainArgs {
     /// adamw, adam or sgd, with options: adamw:beta2=0.98,eps=1e-9 or sgd:momentum=0.9,nesterov
     #[arg(long)]
     optimizer: Option<Optimizer>,
-    /// Peak learning rate
-    #[arg(long, default_value_t = 1e-3)]
-    lr: f64,
+    /// Peak learning rate [default: 0.001]
+    #[arg(long)]
+    lr: Option<f64>,
     /// constant, linear, cosine or inverse_sqrt, with options: cosine:warmup=100,floor=0.1
     #[arg(long)]
     schedule: Option<Schedule>,
@@ -70,9 +71,9 @@ pub struct TrainArgs {
     /// Weight decay
     #[arg(long, value_name = "λ")]
     weight_decay: Option<f64>,
-    /// What weight decay acts on: all, or matrices (no biases, no gains)
-    #[arg(long, value_name = "WHICH", default_value = "all")]
-    decay: Decayed,
+    /// What weight decay acts on: all, or matrices (no biases, no gains) [default: all]
+    #[arg(long, value_name = "WHICH")]
+    decay: Option<Decayed>,
     /// Shorten the gradient to this global norm
     #[arg(long, value_name = "NORM")]
     clip_norm: Option<f64>,
@@ -87,9 +88,20 @@ pub struct TrainArgs {
     /// operand: approx,loss=exact,matmul.b=exact
     #[arg(long, value_name = "SPEC", default_value = "approx,loss=exact")]
     grad: GradSpec,
-    /// Where the gradients of an ONNX Runtime training folder come from
-    #[arg(long, value_enum, default_value_t)]
-    gradients: Gradients,
+    /// Where the gradients of an ONNX Runtime training folder or of an ONNX model with training_info
+    /// come from [default: derive for a folder, file for a model]
+    #[arg(long, value_enum)]
+    gradients: Option<Gradients>,
+    /// Train the tensors whose names match, whatever they look like; wins over --frozen (repeatable).
+    /// An ONNX model at inference does not say what its parameters are: trained are the float
+    /// initializers that are operands of MatMul, Gemm, Conv, normalizations and the like, and others
+    /// with a name that an author gave (`fc.bias`, `cls_token`); not masks, positions, running
+    /// statistics, exporters' constants (`onnx::Add_1`, `val_3`) and single numbers
+    #[arg(long, value_name = "GLOB", value_parser = glob::Pattern::new)]
+    trainable: Vec<glob::Pattern>,
+    /// Leave the tensors whose names match as they are (repeatable): --frozen '*' --trainable 'head.*'
+    #[arg(long, value_name = "GLOB", value_parser = glob::Pattern::new)]
+    frozen: Vec<glob::Pattern>,
     /// Also report grad_norm or lr each step (repeatable)
     #[arg(long = "report", value_name = "METRIC")]
     report: Vec<Metric>,
@@ -120,7 +132,40 @@ impl TrainArgs {
     /// # Errors
     /// As [`Source::build_training`].
     pub fn model(&self, source: &Source, dims: &Dims, seed: u64) -> Result<TrainingModel, Error> {
-        source.build_training(dims, self.loss(), self.gradients, seed)
+        let wanted = Wanted {
+            loss: self.loss(),
+            gradients: self.gradients,
+            select: Selection { trainable: self.trainable.clone(), frozen: self.frozen.clone() },
+        };
+        let model = source.build_training(dims, &wanted, seed)?;
+        if model.own_updates {
+            self.only_own_updates()?;
+        }
+        Ok(model)
+    }
+
+    /// A file that says how it is updated leaves nothing to options.
+    fn only_own_updates(&self) -> Result<(), Error> {
+        let given = [
+            ("--optimizer", self.optimizer.is_some()),
+            ("--lr", self.lr.is_some()),
+            ("--schedule", self.schedule.is_some()),
+            ("--warmup", self.warmup.is_some()),
+            ("--weight-decay", self.weight_decay.is_some()),
+            ("--decay", self.decay.is_some()),
+            ("--clip-norm", self.clip_norm.is_some()),
+            ("--accumulate", self.accumulate != 1),
+            ("--report", !self.report.is_empty()),
+        ];
+        let given: Vec<&str> = given.into_iter().filter(|g| g.1).map(|g| g.0).collect();
+        if given.is_empty() {
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "the file says itself how its parameters are updated, so {} has nothing to act on; \
+             leave it out, or keep only the file's loss with --gradients derive",
+            given.join(", ")
+        )))
     }
 
     /// The training step asked for; what is not given comes from the file, else from the defaults.
@@ -131,10 +176,11 @@ impl TrainArgs {
         schedule.total = schedule.total.or(steps.and_then(|s| u32::try_from(s).ok()));
         TrainSpec {
             optimizer: self.optimizer.unwrap_or(optimizer),
-            lr: self.lr,
+            lr: self.lr.unwrap_or(1e-3),
             schedule,
             weight_decay: self.weight_decay.unwrap_or(decay),
-            decayed: self.decay,
+            decayed: self.decay.unwrap_or_default(),
+            frozen: model.frozen.clone(),
             clip_norm: self.clip_norm.or(clip),
             accumulate: self.accumulate,
             recompute: self.recompute,
@@ -200,7 +246,7 @@ pub struct TrainCommand {
 
 /// Train.
 pub fn run(args: &TrainCommand) -> Result<(), Error> {
-    let source = Source::open(&args.model.model)?;
+    let source = args.model.open()?;
     let context = source.text_context()?;
     let data = Dataset::open(&args.data, context)?;
     let batch = args.batch_size;
@@ -231,7 +277,7 @@ pub fn run(args: &TrainCommand) -> Result<(), Error> {
             let data = Dataset::open(path, context)?;
             let program = compile(model.forward.clone(), &settings)?.program;
             let forward = device::forward(program, &args.device.device(&args.compiler))?;
-            let (output, target) = (&model.output, &model.target);
+            let (output, target) = (&model.output, model.compared()?);
             let set = Evaluation::new(forward, &data, batch, output, target, model.objective)?;
             Some((set, args.eval_every))
         }

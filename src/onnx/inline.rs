@@ -2,34 +2,37 @@
 
 use std::collections::HashMap;
 
-use super::proto::{AttributeProto, FunctionProto, ModelProto, NodeProto};
+use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 
 /// Functions may call functions this deep.
 const MAX_DEPTH: usize = 32;
 /// Nodes a graph may have after replacement: functions that call functions grow exponentially.
 const MAX_NODES: usize = 1 << 17;
 
-/// Replaces every call of one of the model's functions, and calls within them.
+/// Replaces every call of one of the model's functions in `graphs`, and calls within them.
 ///
 /// Values inside a body get the call's name before theirs, so origins stay readable.
 ///
 /// # Errors
 /// Says which function recurses, is called with too many operands, or uses another opset than the
 /// model does.
-pub(super) fn inline_functions(
+pub(super) fn inline_functions<'g>(
     model: &mut ModelProto,
-    nodes: Vec<NodeProto>,
-) -> Result<Vec<NodeProto>, String> {
+    graphs: impl Iterator<Item = &'g mut GraphProto>,
+) -> Result<(), String> {
     if model.functions.is_empty() {
-        return Ok(nodes);
+        return Ok(());
     }
     let functions = std::mem::take(&mut model.functions);
     merge_opsets(model, &functions)?;
     let by_name = functions.iter().map(|f| ((canonical(&f.domain), &*f.name, &*f.overload), f));
     let table: Table = by_name.collect();
-    let mut out = Vec::with_capacity(nodes.len());
-    nodes.into_iter().try_for_each(|node| expand(node, &table, 0, &mut out))?;
-    Ok(out)
+    for graph in graphs {
+        let nodes = std::mem::take(&mut graph.node);
+        graph.node.reserve(nodes.len());
+        nodes.into_iter().try_for_each(|node| expand(node, &table, 0, &mut graph.node))?;
+    }
+    Ok(())
 }
 
 type Table<'f> = HashMap<(&'f str, &'f str, &'f str), &'f FunctionProto>;
@@ -165,6 +168,14 @@ fn expand_inside(
         }
     }
     Ok(node)
+}
+
+/// Renames the values that a node and the graphs inside it take and make.
+pub(super) fn rename_values(node: &mut NodeProto, rename: &dyn Fn(&String) -> String) {
+    let names = node.input.iter_mut().chain(&mut node.output);
+    names.for_each(|n| *n = rename(n));
+    let attributes = std::mem::take(&mut node.attribute).into_iter();
+    node.attribute = attributes.map(|a| renamed(a, rename, &|a| Some(a.clone()))).collect();
 }
 
 /// An attribute with the values in its graphs renamed and their attributes bound.

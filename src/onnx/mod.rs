@@ -5,6 +5,7 @@
 //! copies every tensor. Files are not trusted: sizes are
 //! checked before memory is taken, and damage is an error that names the file.
 
+mod algorithm;
 mod audit;
 mod checkpoint;
 mod error;
@@ -19,6 +20,7 @@ mod tensor;
 mod training;
 mod wire;
 
+pub use algorithm::Algorithm;
 pub use audit::audit;
 pub use checkpoint::{Checkpoint, NamedTensor, OptimizerGroup, ParameterState, Property};
 pub use error::{NodeRef, OnnxError, TensorError, UnboundDim, Unsupported};

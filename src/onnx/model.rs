@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::iter::once;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,14 +14,20 @@ use super::checkpoint::NamedTensor;
 use super::error::{OnnxError, TensorError, UnboundDim};
 use super::import::{self, ImportOptions, Imported};
 use super::inline::{inline_functions, name_differentiated};
-use super::proto::{GraphProto, ModelProto, SparseTensorProto, TensorProto, ValueInfoProto};
+use super::proto::{
+    GraphProto, ModelProto, SparseTensorProto, TensorProto, TrainingInfoProto, ValueInfoProto,
+};
 use super::tensor::{self, Converted, Decoded};
 use super::wire::Fields;
 
-/// Numbers of the fields of `ModelProto` and `GraphProto` that are taken apart.
+/// Numbers of the fields of messages that are taken apart.
 pub(super) mod number {
     /// `ModelProto.graph`.
     pub const GRAPH: u32 = 7;
+    /// `ModelProto.training_info`.
+    pub const TRAINING_INFO: u32 = 20;
+    /// `TrainingInfoProto.algorithm`.
+    pub const ALGORITHM: u32 = 2;
     /// `GraphProto.initializer`.
     pub const INITIALIZER: u32 = 5;
     /// `GraphProto.sparse_initializer`.
@@ -76,10 +83,14 @@ impl Model {
         if !parts.found_graph {
             return Err(bad("it holds no graph".to_owned()));
         }
-        let graph = GraphProto::decode(graph).map_err(|e| bad(e.to_string()))?;
-        let mut node = inline_functions(&mut proto, graph.node).map_err(bad)?;
-        name_differentiated(&mut node);
-        let mut graph = GraphProto { node, ..graph };
+        let mut graph = GraphProto::decode(graph).map_err(|e| bad(e.to_string()))?;
+        let mut training = std::mem::take(&mut proto.training_info);
+        let more = training.iter_mut().flat_map(|t| t.initialization.iter_mut().chain(&mut t.algorithm));
+        inline_functions(&mut proto, once(&mut graph).chain(more)).map_err(bad)?;
+        name_differentiated(&mut graph.node);
+        let algorithms = training.iter_mut().filter_map(|t| t.algorithm.as_mut());
+        algorithms.for_each(|a| name_differentiated(&mut a.node));
+        proto.training_info = training;
         if proto.opset_import.is_empty() {
             return Err(bad("it does not say which operator set it uses".to_owned()));
         }
@@ -181,6 +192,17 @@ impl Model {
         let keep: Vec<bool> = self.graph.input.iter().map(|i| needed.contains(&i.name)).collect();
         let mut keep = keep.into_iter();
         self.graph.input.retain(|_| keep.next().unwrap_or(false));
+    }
+
+    /// The same file and operator sets with another graph.
+    pub(super) fn with_graph(&self, graph: GraphProto, initializers: Vec<NamedTensor>) -> Model {
+        let proto = ModelProto { training_info: Vec::new(), ..self.proto.clone() };
+        Model { proto, graph, initializers, ..self.clone() }
+    }
+
+    /// What the file says about training.
+    pub(super) fn training_info(&self) -> &[TrainingInfoProto] {
+        &self.proto.training_info
     }
 
     pub(super) fn graph(&self) -> &GraphProto {

@@ -56,13 +56,11 @@ pub fn with_weights(
     let mut writer = Writer { source, weights, written: 0, beside: beside.into(), data: None };
     let mut model = Vec::with_capacity(bytes.len());
     writer.fields(&bytes, &mut model, |w, number, payload, out| {
-        if number != number::GRAPH {
-            return Ok(false);
+        match number {
+            number::GRAPH => w.graph(number, payload, out),
+            number::TRAINING_INFO => w.training_info(payload, out),
+            _ => Ok(false),
         }
-        let mut graph = Vec::with_capacity(payload.len());
-        w.graph(payload, &mut graph)?;
-        put_field(out, number, &graph);
-        Ok(true)
     })?;
     let bad = |reason: String| OnnxError::Graph { file: source.to_owned(), reason };
     if writer.written != weights.len() {
@@ -111,12 +109,27 @@ impl Writer<'_> {
         }
     }
 
-    fn graph(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), OnnxError> {
-        self.fields(message, out, |w, number, payload, out| match number {
+    /// A graph, to be put as field `number`.
+    fn graph(&mut self, number: u32, message: &[u8], out: &mut Vec<u8>) -> Result<bool, OnnxError> {
+        let mut graph = Vec::with_capacity(message.len());
+        self.fields(message, &mut graph, |w, number, payload, out| match number {
             number::INITIALIZER => w.initializer(payload, out),
             number::SPARSE_INITIALIZER => w.sparse(payload, out),
             _ => Ok(false),
-        })
+        })?;
+        put_field(out, number, &graph);
+        Ok(true)
+    }
+
+    /// What the algorithm of a training info counts and averages goes back into its graph.
+    fn training_info(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<bool, OnnxError> {
+        let mut info = Vec::with_capacity(message.len());
+        self.fields(message, &mut info, |w, number, payload, out| match number {
+            number::ALGORITHM => w.graph(number, payload, out),
+            _ => Ok(false),
+        })?;
+        put_field(out, number::TRAINING_INFO, &info);
+        Ok(true)
     }
 
     fn fault(&self, name: &str, reason: TensorError) -> OnnxError {

@@ -270,18 +270,9 @@ fn implied_dims(
 
 /// Calls the loss `loss`, which becomes the first output, and the gradient of `p` `grad.p`.
 fn rename(mut imported: Imported, loss: &str) -> Imported {
-    let mut named: Vec<_> = imported.graph.outputs().to_vec();
-    named.sort_by_key(|(name, _)| name != loss);
-    imported.graph.clear_outputs();
-    for (name, node) in named {
-        let new = match name.strip_suffix(ACCUMULATED) {
-            Some(parameter) => format!("grad.{parameter}"),
-            None if name == loss => "loss".to_owned(),
-            None => name,
-        };
-        // Should two of the new names collide, the first one, the loss or a gradient, stays.
-        let _ = imported.graph.output(new, node);
-    }
+    imported.rename_outputs(loss, |name| {
+        name.strip_suffix(ACCUMULATED).map(|parameter| format!("grad.{parameter}"))
+    });
     imported
 }
 

@@ -122,11 +122,12 @@ impl Dataset {
     pub fn array(&self, input: &str, ty: &TensorType) -> Result<Tensor, Error> {
         let Some(t) = self.arrays.get(input) else {
             let names: Vec<_> = self.names().collect();
-            return Err(Error::data(
-                &self.path,
-                input,
-                format!("the model needs it, but the file has only {}", names.join(", ")),
-            ));
+            let has = format!("the model needs it, but the file has only {}", names.join(", "));
+            let reason = match ty.rank() {
+                0 => format!("{has}; give a number that is the same in all steps by --bind {input}=VALUE"),
+                _ => has,
+            };
+            return Err(Error::data(&self.path, input, reason));
         };
         let sample = &ty.shape[1.min(ty.rank())..];
         let shape = [&[self.samples], sample].concat();

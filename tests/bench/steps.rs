@@ -6,7 +6,7 @@ use std::time::Instant;
 use pamc::compile::{Settings, TrainProgram, compile_training};
 use pamc::dsl::{Init, Mode, Net};
 use pamc::runtime::data::synthetic;
-use pamc::source::{Gradients, Source};
+use pamc::source::{Source, Wanted};
 use pamc_lowering::emit::EmitOptions;
 use pamc_lowering::exec::{DataSet, TrainExecutable};
 use pamc_passes::ir::{Dims, Tensor, TensorType};
@@ -51,7 +51,7 @@ fn training(model: &'static str, batch: usize, steps: usize, what: &str) -> Case
     let make = move |of| -> Result<Option<Runner>> {
         let source = Source::open(model)?;
         let dims = Dims::from([("batch".to_string(), batch)]);
-        let model = source.build_training(&dims, None, Gradients::Derive, 0)?;
+        let model = source.build_training(&dims, &Wanted::default(), 0)?;
         let program = compile_training(model.graph, &settings(of))?.program;
         Ok(Some(runner(&program, model.initial, batch, steps)?))
     };

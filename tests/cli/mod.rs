@@ -7,6 +7,7 @@ mod errors;
 mod opt;
 mod profile;
 mod training;
+mod training_info;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use pamc::runtime::data::Dataset;
 use pamc::runtime::device::{self, Device};
 use pamc::runtime::devices::DeviceName;
 use pamc::runtime::order::Order;
-use pamc::source::{Gradients, Source};
+use pamc::source::{Source, Wanted};
 use pamc_passes::arith::Arith;
 use pamc_passes::ir::{Dims, Tensor};
 use pamc_passes::manager::Manager;
@@ -33,7 +33,7 @@ impl Run {
         let context = source.text_context().expect("a built-in model");
         let data = Dataset::open(&file, context).expect("data of the repository");
         let dims = source.bind(&Dims::default(), batch, &data).expect("a batch");
-        let model = source.build_training(&dims, None, Gradients::Derive, 0).expect("a model");
+        let model = source.build_training(&dims, &Wanted::default(), 0).expect("a model");
         let settings =
             Settings { arith: Arith::PAM, train: Some(spec), manager: Manager::default() };
         let program = compile_training(model.graph, &settings).expect("compiled").program;

@@ -74,7 +74,8 @@ pub struct TrainGraphs {
 const GRADIENT: &str = "grad.";
 
 /// Build the training step of a lowered graph. A graph with an output `grad.<parameter>` for each
-/// trained parameter brings its own gradients; for others they are derived from the loss.
+/// trained parameter brings its own gradients; for others they are derived from the loss. One with
+/// outputs of the names of parameters brings its own updates and gets no optimizer.
 ///
 /// `params` names the parameters to train, all if it is empty. Outputs of the graph that have the
 /// name of a State input are that state's update and stay; other scalar f32 outputs become metrics;
@@ -96,6 +97,10 @@ pub fn build_step(
         return Err(TrainError::Spec(problems));
     }
     let mut forward = Forward::new(graph, loss, params, spec, arith)?;
+    if forward.trained.is_empty() {
+        let out = Outputs { metrics: forward.metrics, updates: forward.updates };
+        return assemble(forward.graph, None, Vec::new(), out, Vec::new());
+    }
     if spec.accumulate == 1 {
         let mut states = States::default();
         let metrics = forward.metrics.clone();
@@ -137,7 +142,7 @@ struct Forward {
     trained: Vec<Trained>,
     /// Scalar f32 values of shape \[\], the loss first.
     metrics: Named,
-    /// The model's own states.
+    /// The new values of the model's own states, and of parameters that it updates itself.
     updates: Named,
     independent: Vec<String>,
 }
@@ -154,18 +159,29 @@ impl Forward {
         let value = source
             .find_output(loss)
             .ok_or_else(|| TrainError::NoLoss { loss: loss.into(), known: known() })?;
-        let wanted = wanted(source, params)?;
+        let own_updates = source.outputs().iter().any(|(n, _)| is(source, n, InputKind::Param));
+        let mut wanted = if own_updates { Vec::new() } else { wanted(source, params)? };
+        wanted.retain(|(name, _)| !spec.frozen.contains(name));
         let mut graph = source.clone();
         let (trained, independent) = match brought(source, &wanted) {
             Some(trained) => (trained, Vec::new()),
             None => derive(&mut graph, value, wanted, spec, arith)?,
         };
-        if trained.is_empty() {
+        if trained.is_empty() && !own_updates {
             return Err(TrainError::NothingToTrain(loss.into()));
+        }
+        if own_updates && spec.accumulate > 1 {
+            let reason = "the model's own updates cannot follow several micro-batches";
+            return Err(TrainError::Spec(vec![reason.into()]));
         }
         let (metrics, updates) = sort_outputs(&mut graph, loss, value)?;
         Ok(Forward { graph, trained, metrics, updates, independent })
     }
+}
+
+/// Whether there is an input of that name and kind.
+fn is(graph: &Graph, name: &str, kind: InputKind) -> bool {
+    graph.find_input(name).is_some_and(|i| i.kind == kind)
 }
 
 /// Gradients that the graph brings as outputs `grad.<parameter>`, if it has them all.
@@ -226,14 +242,14 @@ fn sort_outputs(
 ) -> Result<(Named, Named), TrainError> {
     let outputs = graph.outputs().to_vec();
     graph.clear_outputs();
-    let is_state = |graph: &Graph, name: &str| {
-        graph.find_input(name).is_some_and(|i| i.kind == InputKind::State)
+    let is_updated = |graph: &Graph, name: &str| {
+        is(graph, name, InputKind::State) || is(graph, name, InputKind::Param)
     };
     let mut metrics = vec![(loss.to_string(), value)];
     let mut updates = Vec::new();
     for (name, value) in outputs {
         let ty = graph.ty(value);
-        if is_state(graph, &name) {
+        if is_updated(graph, &name) {
             updates.push((name, value));
         } else if name != loss
             && !name.starts_with(GRADIENT)

@@ -261,6 +261,8 @@ pub struct TrainSpec {
     pub weight_decay: f64,
     /// Where λ acts.
     pub decayed: Decayed,
+    /// Parameters that stay as they are.
+    pub frozen: Vec<String>,
     /// Largest norm of all gradients together; longer ones are shortened to it.
     pub clip_norm: Option<f64>,
     /// Micro-batches whose gradients are averaged for one update.
@@ -281,6 +283,7 @@ impl Default for TrainSpec {
             schedule: Schedule::default(),
             weight_decay: 0.0,
             decayed: Decayed::All,
+            frozen: Vec::new(),
             clip_norm: None,
             accumulate: 1,
             recompute: false,

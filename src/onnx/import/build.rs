@@ -95,6 +95,14 @@ impl Build<'_> {
         self.op("select", &[condition, a, b], Attrs::none())
     }
 
+    /// The same value, but no derivative goes through it.
+    pub fn detached(&mut self, x: &Value) -> Made {
+        match (x, self.dtype(x)) {
+            (Value::Node(_), DType::F32) => self.op("detach", &[x], Attrs::none()),
+            _ => Ok(x.clone()),
+        }
+    }
+
     /// The same elements under another shape; nothing if it is the same.
     pub fn reshape(&mut self, x: &Value, shape: &[usize]) -> Made {
         if self.shape(x) == shape {

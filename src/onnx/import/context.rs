@@ -2,19 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pamc_passes::ir::{DType, Extent, Graph, InputKind, Origin, Region, TensorType};
+use pamc_passes::ir::{DType, Extent, Graph, InputKind, NodeId, Origin, Region, Tensor, TensorType};
 
 use super::interface::{
     Statistics, ancestors, inputs, named_dims, reads, tensor_type, updates_statistics,
 };
 use super::ops::{self, Row, find};
 use super::site::{self, Operands, Site};
+use super::trainable::Roles;
 use super::value::{Build, Fault, Typed, Value, check_extents};
 use super::{ImportOptions, Imported, Parameters};
 use crate::onnx::Model;
 use crate::onnx::error::{NodeRef, OnnxError, UnboundDim, Unsupported};
 use crate::onnx::proto::{DataType, NodeProto, ValueInfoProto};
 use crate::onnx::tensor::{self, Converted};
+use crate::runtime::data::fit;
 
 /// Translates the graph of `model`.
 pub(in crate::onnx) fn import(
@@ -40,6 +42,7 @@ pub(super) struct Walk<'a> {
     pub(super) unrolled: usize,
     needed: Needed<'a>,
     statistics: Statistics<'a>,
+    roles: Roles<'a>,
     pub(super) unsupported: Vec<Unsupported>,
     pub(super) out: Imported,
 }
@@ -62,9 +65,11 @@ impl<'a> Needed<'a> {
         let outputs: Vec<&str> = all.filter(chosen).collect();
         let names = |list: &'a [String]| list.iter().map(String::as_str);
         let regions = &options.regions;
-        let any = ancestors(&model.graph().node, outputs.iter().copied());
+        let updates = options.updates.iter().map(|(_, value)| value.as_str());
+        let ends: Vec<&str> = outputs.iter().copied().chain(updates).collect();
+        let any = ancestors(&model.graph().node, ends.iter().copied());
         let taken = any.iter().flat_map(|&i| reads(&model.graph().node[i]));
-        let used = taken.chain(outputs.iter().copied()).collect();
+        let used = taken.chain(ends).collect();
         let split = !(regions.forward.is_empty() && regions.loss.is_empty());
         Needed {
             any,
@@ -92,6 +97,7 @@ impl<'a> Walk<'a> {
             graph: Graph::new(name.unwrap_or_default()),
             parameters: Vec::new(),
             states: Vec::new(),
+            fixed: Vec::new(),
             converted: Vec::new(),
         };
         let needed = Needed::new(model, options);
@@ -104,6 +110,7 @@ impl<'a> Walk<'a> {
             unrolled: 0,
             needed,
             statistics,
+            roles: Roles::of(model),
             unsupported: Vec::new(),
             out,
         };
@@ -132,16 +139,25 @@ impl<'a> Walk<'a> {
     }
 
     /// Who feeds an input or initializer; `None`: it is a constant, if it has a value.
-    fn kind(&self, name: &str, stored: Option<&TensorType>) -> Option<InputKind> {
+    fn kind(&mut self, name: &str, stored: Option<&Tensor>) -> Option<InputKind> {
         if self.statistics.updated.contains(name) || self.options.state.iter().any(|n| n == name) {
             return Some(InputKind::State);
         }
         let parameter = match (&self.options.parameters, stored) {
             (Parameters::Named(names), _) => names.iter().any(|n| n == name),
-            (Parameters::Initializers, None) => false,
-            (Parameters::Initializers, Some(ty)) => {
-                let weight = ty.dtype == DType::F32 && ty.rank() > 0 && ty.len() > 1;
-                weight && !self.statistics.fixed.contains(name)
+            (Parameters::Selected(_), None) => false,
+            (Parameters::Selected(selection), Some(tensor)) => {
+                let floats = tensor.dtype() == DType::F32;
+                let why = || self.roles.why_fixed(name, tensor, &self.statistics);
+                let why = match selection.says(name) {
+                    Some(true) => None,
+                    Some(false) => Some("--frozen says so"),
+                    None => why(),
+                };
+                if let Some(why) = why.filter(|_| floats && tensor.ty().len() > 1) {
+                    self.out.fixed.push((name.to_owned(), why));
+                }
+                floats && why.is_none()
             }
         };
         match (parameter, stored) {
@@ -176,7 +192,7 @@ impl<'a> Walk<'a> {
         for stored in self.model.initializers().iter().cloned() {
             let Some(&(key, elem)) = names.get(stored.name.as_str()) else { continue };
             let ty = stored.tensor.ty();
-            match self.kind(key, Some(&ty)) {
+            match self.kind(key, Some(&stored.tensor)) {
                 Some(kind) => {
                     self.input(key, ty, elem, kind)?;
                     match kind {
@@ -198,11 +214,11 @@ impl<'a> Walk<'a> {
         kind: InputKind,
     ) -> Result<(), OnnxError> {
         if let Some(bound) = self.options.bind.get(name) {
-            if bound.ty() != ty {
+            let Some(value) = fit(bound, &ty) else {
                 let reason = format!("`{name}` is {ty}, but is given {}", bound.ty());
                 return Err(self.bad_graph(reason));
-            }
-            return self.define(name, Some((Value::Const(bound.clone()), elem)));
+            };
+            return self.define(name, Some((Value::Const(value), elem)));
         }
         let added = self.out.graph.input(name, ty, kind);
         let node = added.map_err(|e| self.bad_graph(e.to_string()))?;
@@ -360,8 +376,13 @@ impl<'a> Walk<'a> {
             let elem = ops::result_elem(&site, i, &value);
             (value, elem)
         };
-        let made: Vec<Typed> = made.into_iter().enumerate().map(typed).collect();
-        if updates_statistics(node) {
+        let mut made: Vec<Typed> = made.into_iter().enumerate().map(typed).collect();
+        for (output, (value, _)) in node.output.iter().zip(&mut made) {
+            if self.options.detached.contains(output) {
+                *value = site.b.detached(value)?;
+            }
+        }
+        if updates_statistics(node) && self.options.updates.is_empty() {
             self.update_statistics(node, &made)?;
         }
         Ok(made)
@@ -382,18 +403,37 @@ impl<'a> Walk<'a> {
 
     fn outputs(&mut self) -> Result<(), OnnxError> {
         for name in self.needed.outputs.clone() {
-            let value = match self.find_value(name) {
-                Some(Some((value, _))) => value.clone(),
-                _ => return Err(self.bad_graph(format!("nothing computes the output `{name}`"))),
-            };
-            let mut build = Build { graph: &mut self.out.graph, origin: Origin::new(name) };
-            let node = build
-                .node(&value)
-                .map_err(|fault| self.bad_graph(format!("output `{name}`: {}", fault.reason())))?;
+            let node = self.result(name)?;
             let named = self.out.graph.output(name, node);
             named.map_err(|e| self.bad_graph(e.to_string()))?;
         }
+        for (variable, value) in &self.options.updates {
+            let node = self.result(value)?;
+            let Some(before) = self.out.graph.find_input(variable) else {
+                return Err(self.bad_graph(format!("there is no `{variable}` to update")));
+            };
+            let graph = &self.out.graph;
+            let (old, new) = (graph.ty(before.node), graph.ty(node));
+            if old != new {
+                let reason = format!("`{variable}` is {old}, but `{value}` is to be its next value \
+                                      and is {new}");
+                return Err(self.bad_graph(reason));
+            }
+            let named = self.out.graph.output(variable, node);
+            named.map_err(|e| self.bad_graph(e.to_string()))?;
+        }
         Ok(())
+    }
+
+    /// The node of a value of the graph.
+    fn result(&mut self, name: &'a str) -> Result<NodeId, OnnxError> {
+        let value = match self.find_value(name) {
+            Some(Some((value, _))) => value.clone(),
+            _ => return Err(self.bad_graph(format!("nothing computes the output `{name}`"))),
+        };
+        let mut build = Build { graph: &mut self.out.graph, origin: Origin::new(name) };
+        let made = build.node(&value);
+        made.map_err(|fault| self.bad_graph(format!("output `{name}`: {}", fault.reason())))
     }
 }
 

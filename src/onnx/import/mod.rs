@@ -12,9 +12,10 @@ mod integer;
 mod interface;
 mod ops;
 mod site;
+mod trainable;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pamc_passes::ir::{Graph, Tensor};
 
@@ -26,13 +27,14 @@ pub use ops::{OpSupport, supported_ops};
 
 use super::checkpoint::NamedTensor;
 use super::tensor::Converted;
+use crate::select::Selection;
 
 /// What an import needs to know beyond the file.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Sizes of symbolic dimensions, by name (`input:axis` for one without a name).
     pub dims: HashMap<String, usize>,
-    /// Inputs that are fixed to a value.
+    /// Inputs that are fixed to a value, of their type or one that converts without loss.
     pub bind: HashMap<String, Tensor>,
     /// Which initializers and inputs are parameters.
     pub parameters: Parameters,
@@ -41,6 +43,11 @@ pub struct ImportOptions {
     pub state: Vec<String>,
     /// Take only these outputs (empty: all).
     pub outputs: Vec<String>,
+    /// Parameters and states, each with the value that it takes at the end of a step: outputs named
+    /// as they are. If there are any, batch normalizations update nothing by themselves.
+    pub updates: Vec<(String, String)>,
+    /// Values that are constants to derivatives of what is computed from them.
+    pub detached: HashSet<String>,
     /// Values that mark parts of a training program.
     pub regions: Regions,
     /// What a dropout's attribute `seed` means.
@@ -58,14 +65,20 @@ pub enum SeededDropout {
 }
 
 /// Which tensors of a file become parameters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub enum Parameters {
-    /// Every f32 initializer with an axis and more than one element, except what a batch
-    /// normalization takes as statistics; the rest are constants.
-    #[default]
-    Initializers,
+    /// The float initializers that a selection says; where it says nothing, those that are weights
+    /// by what they are an operand of, by their name and by their values (`trainable.rs`). The rest
+    /// are constants.
+    Selected(Selection),
     /// These names, initializers or inputs; other initializers are constants.
     Named(Vec<String>),
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Parameters::Selected(Selection::default())
+    }
 }
 
 /// How to tell the parts of a training program in a file apart.
@@ -91,6 +104,31 @@ pub struct Imported {
     pub states: Vec<NamedTensor>,
     /// Initial values of the parameters that the file holds.
     pub parameters: Vec<NamedTensor>,
+    /// Float initializers of several elements that are no parameters, each with the reason.
+    pub fixed: Vec<(String, &'static str)>,
     /// Constants whose element type was rounded on the way in.
     pub converted: Vec<Converted>,
+}
+
+impl Imported {
+    /// Calls the output `loss` so, and puts it first.
+    pub(super) fn name_loss(&mut self, loss: &str) {
+        self.rename_outputs(loss, |_| None);
+    }
+
+    /// The same with other outputs called as `rename` says.
+    pub(super) fn rename_outputs(&mut self, loss: &str, rename: impl Fn(&str) -> Option<String>) {
+        let mut named: Vec<_> = self.graph.outputs().to_vec();
+        named.sort_by_key(|(name, _)| name != loss);
+        self.graph.clear_outputs();
+        for (name, node) in named {
+            let new = match rename(&name) {
+                Some(new) => new,
+                None if name == loss => "loss".to_owned(),
+                None => name,
+            };
+            // Should two of the new names collide, the first one, such as the loss, stays.
+            let _ = self.graph.output(new, node);
+        }
+    }
 }

@@ -80,8 +80,8 @@ pub(super) fn at_run_time<T>(what: &str) -> Made<T> {
     Err(Fault::Advised {
         reason: format!("`{what}` is computed at run time"),
         way_out: format!(
-            "make `{what}` a constant or a function of shapes: fold constants when exporting, and \
-             give every size by --dim"
+            "make `{what}` a constant or a function of shapes: fold constants when exporting, give \
+             every size by --dim, and inputs that it depends on by --bind NAME=VALUE"
         ),
     })
 }

@@ -56,6 +56,17 @@ pub static ROWS: &[Op] = &[
         "paexp: pam.exp2(x · log₂e); `shifts` applies the constant as signed powers of two, else by ⊙.",
     ),
     Op {
+        name: "detach",
+        args: &["x"],
+        doc: "x, as a constant to derivatives of what is computed from it.",
+        kind: Kind::Composite,
+        shape: float,
+        lower: Some(|_, site| site.inputs[0]),
+        grad: Grad::Zero,
+        cost: 0,
+        ..Op::BLANK
+    },
+    Op {
         name: "gradient",
         args: &["y", "x"],
         doc: "Derivative of the f32 scalar y with respect to the graph input x, by the rules that \

@@ -1,19 +1,23 @@
 //! Where models come from: ONNX files, ONNX Runtime training folders, text graphs, built-in models.
 
-use std::collections::{BTreeMap, HashMap};
+mod onnx_file;
+mod training_set;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pamc_passes::arith::Arith;
-use pamc_passes::build::Cx;
-use pamc_passes::ir::{self, Dims, Extent, Graph, InputKind, NodeId, Tensor, TensorType};
-use pamc_passes::train::{Adam, AdamWForm, Optimizer};
+use pamc_passes::ir::{self, Dims, Extent, Graph, InputKind, NodeId, Tensor};
+use pamc_passes::train::Optimizer;
 
-use crate::dsl::{Init, Loss, LossKind, Mode, RNG};
+use crate::dsl::{Init, Loss, LossKind, Mode};
 use crate::error::Error;
 use crate::models;
-use crate::onnx::{self, ImportOptions};
+use crate::onnx;
 use crate::runtime::data::Dataset;
 use crate::runtime::metrics::Objective;
+use crate::select::Selection;
+
+pub use onnx_file::OnnxFile;
 
 /// A model, found and read but not yet built for particular sizes.
 pub enum Source {
@@ -27,7 +31,7 @@ pub enum Source {
         text: String,
     },
     /// An ONNX model.
-    Onnx(Box<onnx::Model>),
+    Onnx(Box<OnnxFile>),
     /// What ONNX Runtime training wrote into a folder.
     TrainingSet(Box<onnx::OnnxTrainingSet>),
 }
@@ -40,23 +44,38 @@ pub struct Model {
     pub initial: BTreeMap<String, Tensor>,
     /// The loss it is trained with unless another is asked for.
     pub loss: Option<Loss>,
+    /// Float tensors of an ONNX file that are no parameters, each with the reason.
+    pub fixed: Vec<(String, &'static str)>,
     /// What the user should know about the import.
     pub notes: Vec<String>,
 }
 
-/// Where the gradients of a training set come from.
+/// How a model is to be trained.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The loss, in place of the model's own.
+    pub loss: Option<Loss>,
+    /// Where gradients come from, if the user says so.
+    pub gradients: Option<Gradients>,
+    /// Which parameters.
+    pub select: Selection,
+}
+
+/// Where the gradients of a file that describes its training come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Gradients {
     /// From the loss, by pamc's own rules, so that exact derivatives can be chosen
     #[default]
     Derive,
-    /// From the gradient nodes in the file, rewritten like all others
+    /// From the nodes in the file, rewritten like all others; of an ONNX model that describes its
+    /// training itself, the updates too
     File,
 }
 
 /// A model with its loss.
 pub struct TrainingModel {
-    /// Outputs `loss`, next values of states, and with gradients from the file `grad.<parameter>`.
+    /// Outputs `loss`, next values of states, and with gradients from the file `grad.<parameter>`,
+    /// with updates from the file the next values of parameters.
     pub graph: Graph,
     /// The same model at inference, for evaluation.
     pub forward: Graph,
@@ -64,14 +83,30 @@ pub struct TrainingModel {
     pub initial: BTreeMap<String, Tensor>,
     /// Output of `forward` that is evaluated.
     pub output: String,
-    /// Data input that it is compared with.
-    pub target: String,
+    /// Data input that it is compared with, if there is one.
+    pub target: Option<String>,
     /// How it is compared.
     pub objective: Objective,
     /// Optimizer that the file names, with its weight decay and the norm it clips to.
     pub optimizer: Option<(Optimizer, f64, Option<f64>)>,
+    /// Whether the file says how its parameters are updated.
+    pub own_updates: bool,
+    /// Parameters that stay as they are.
+    pub frozen: Vec<String>,
     /// What the user should know about the import.
     pub notes: Vec<String>,
+}
+
+impl TrainingModel {
+    /// The data input that the output is compared with.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn compared(&self) -> Result<&str, Error> {
+        self.target.as_deref().ok_or_else(|| {
+            Error::usage("the model's loss compares with no input, so it cannot be evaluated")
+        })
+    }
 }
 
 /// A data input with the extents it is left open in.
@@ -98,7 +133,7 @@ impl Source {
             return Ok(Source::TrainingSet(Box::new(onnx::OnnxTrainingSet::load(path)?)));
         }
         match path.extension().and_then(|e| e.to_str()) {
-            Some("onnx") => Ok(Source::Onnx(Box::new(onnx::Model::load(path)?))),
+            Some("onnx") => Ok(Source::Onnx(Box::new(OnnxFile::load(path)?))),
             Some("pam") => {
                 let text =
                     std::fs::read_to_string(path).map_err(|e| Error::file("read", path, e))?;
@@ -116,13 +151,25 @@ impl Source {
         }
     }
 
+    /// Fix inputs of an ONNX model to values: what depends on them alone is computed at import.
+    ///
+    /// # Errors
+    /// If it is no ONNX model or has no such input.
+    pub fn fix(&mut self, values: &[(String, Tensor)]) -> Result<(), Error> {
+        match self {
+            _ if values.is_empty() => Ok(()),
+            Source::Onnx(file) => file.fix(values),
+            _ => Err(Error::usage("--bind gives values to inputs of .onnx models only")),
+        }
+    }
+
     /// The ONNX file of the model at inference, which trained weights can be written into.
     ///
     /// # Errors
     /// If the model does not come from one.
     pub fn inference_file(&self) -> Result<PathBuf, Error> {
         match self {
-            Source::Onnx(model) => Ok(model.file().to_owned()),
+            Source::Onnx(file) => Ok(file.model.file().to_owned()),
             Source::TrainingSet(set) => set.forward_file().ok_or_else(|| {
                 Error::usage(
                     "the folder holds no forward.onnx to write the weights into; put it there, or \
@@ -146,8 +193,11 @@ impl Source {
                 let data = declared.into_iter().filter(|d| d.kind == InputKind::Data);
                 Ok(data.map(|d| OpenInput { name: d.name, extents: d.extents }).collect())
             }
-            Source::Onnx(model) => Ok(opened(model.data_extents()?)),
-            Source::TrainingSet(set) => Ok(opened(set.data_extents()?)),
+            Source::Onnx(file) => file.open_inputs(),
+            Source::TrainingSet(set) => {
+                let all = set.data_extents()?.into_iter();
+                Ok(all.map(|(name, extents)| OpenInput { name, extents }).collect())
+            }
         }
     }
 
@@ -202,11 +252,29 @@ impl Source {
     /// # Errors
     /// All unbound dimensions, or everything unsupported, at once.
     pub fn build(&self, dims: &Dims, mode: Mode, seed: u64) -> Result<Model, Error> {
+        self.build_selected(dims, mode, seed, &Selection::default())
+    }
+
+    /// The same with the parameters of an ONNX file selected.
+    fn build_selected(
+        &self,
+        dims: &Dims,
+        mode: Mode,
+        seed: u64,
+        select: &Selection,
+    ) -> Result<Model, Error> {
+        let plain = |graph, initial, loss| Model {
+            graph,
+            initial,
+            loss,
+            fixed: Vec::new(),
+            notes: Vec::new(),
+        };
         match self {
             Source::BuiltIn(name) => {
                 let model = models::build(name, dims.get("batch").copied(), mode)?;
                 let initial = model.initial(seed).into_iter().collect();
-                Ok(Model { graph: model.graph, initial, loss: model.loss, notes: Vec::new() })
+                Ok(plain(model.graph, initial, model.loss))
             }
             Source::Text { path, text } => {
                 let graph = ir::parse(text, dims)
@@ -219,15 +287,13 @@ impl Source {
                         (i.name.clone(), start(&graph, i).tensor(&i.name, graph.ty(i.node), seed))
                     })
                     .collect();
-                Ok(Model { graph, initial, loss: None, notes: Vec::new() })
+                Ok(plain(graph, initial, None))
             }
-            Source::Onnx(model) => {
-                let options = ImportOptions { dims: sizes(dims), ..ImportOptions::default() };
-                Ok(imported(model.import(&options)?, seed))
-            }
+            Source::Onnx(file) => file.build(dims, seed, select),
             Source::TrainingSet(set) => {
-                let mut model = imported(set.graphs(&sizes(dims))?.forward, seed);
-                model.initial = set_state(set);
+                let graphs = set.graphs(&onnx_file::sizes(dims))?;
+                let mut model = onnx_file::imported(graphs.forward, seed);
+                model.initial = training_set::state(set);
                 Ok(model)
             }
         }
@@ -240,21 +306,26 @@ impl Source {
     pub fn build_training(
         &self,
         dims: &Dims,
-        loss: Option<Loss>,
-        gradients: Gradients,
+        wanted: &Wanted,
         seed: u64,
     ) -> Result<TrainingModel, Error> {
         if let Source::TrainingSet(set) = self {
-            return training_set(set, dims, loss.is_some(), gradients);
+            return training_set::training(set, dims, wanted, seed);
         }
-        if gradients == Gradients::File {
+        if let Source::Onnx(file) = self
+            && let Some(own) = file.own_training(dims, wanted, seed)?
+        {
+            return Ok(own);
+        }
+        if wanted.gradients == Some(Gradients::File) {
             return Err(Error::usage(
-                "only a folder written by ONNX Runtime training holds gradients; leave out --gradients file",
+                "only a folder written by ONNX Runtime training and a model with training_info hold \
+                 gradients; leave out --gradients file",
             ));
         }
-        let forward = self.build(dims, Mode::Infer, seed)?;
-        let mut model = self.build(dims, Mode::Train, seed)?;
-        let mut loss = loss.or(model.loss).ok_or_else(|| {
+        let forward = self.build_selected(dims, Mode::Infer, seed, &wanted.select)?;
+        let mut model = self.build_selected(dims, Mode::Train, seed, &wanted.select)?;
+        let mut loss = wanted.loss.clone().or(model.loss).ok_or_else(|| {
             Error::usage("this model does not say what it is trained for: give --loss, such as --loss cross_entropy")
         })?;
         if model.graph.find_output(&loss.output).is_none()
@@ -272,15 +343,23 @@ impl Source {
                 model.graph.output(name, node)?;
             }
         }
+        let frozen = match self {
+            Source::Onnx(_) => Vec::new(),
+            _ => wanted.select.frozen_of(&parameters(&model.graph))?,
+        };
+        let mut notes = model.notes;
+        notes.extend(onnx_file::told(&model.fixed));
         Ok(TrainingModel {
             graph: model.graph,
             forward: forward.graph,
             initial: model.initial,
             output: loss.output,
-            target: loss.target,
+            target: Some(loss.target),
             objective,
             optimizer: None,
-            notes: model.notes,
+            own_updates: false,
+            frozen,
+            notes,
         })
     }
 }
@@ -293,143 +372,15 @@ fn start(graph: &Graph, input: &ir::Input) -> Init {
     }
 }
 
+/// Names of the parameters.
+fn parameters(graph: &Graph) -> Vec<String> {
+    let all = graph.inputs().iter().filter(|i| i.kind == InputKind::Param);
+    all.map(|i| i.name.clone()).collect()
+}
+
 /// Outputs that are results, not next values of states.
 fn results(graph: &Graph) -> Vec<(String, NodeId)> {
     graph.outputs().iter().filter(|(n, _)| graph.find_input(n).is_none()).cloned().collect()
-}
-
-fn sizes(dims: &Dims) -> HashMap<String, usize> {
-    dims.iter().map(|(n, s)| (n.clone(), *s)).collect()
-}
-
-fn opened(inputs: Vec<(String, Vec<Extent>)>) -> Vec<OpenInput> {
-    inputs.into_iter().map(|(name, extents)| OpenInput { name, extents }).collect()
-}
-
-fn imported(import: onnx::Imported, seed: u64) -> Model {
-    let stored = import.parameters.into_iter().chain(import.states);
-    let mut initial: BTreeMap<_, _> = stored.map(|p| (p.name, p.tensor)).collect();
-    if let Some(key) = import.graph.find_input(RNG) {
-        initial.insert(RNG.into(), Init::Key.tensor(RNG, import.graph.ty(key.node), seed));
-    }
-    let notes = import.converted.iter().map(ToString::to_string).collect();
-    Model { graph: import.graph, initial, loss: None, notes }
-}
-
-/// Trained parameters and running statistics of a training set.
-fn set_state(set: &onnx::OnnxTrainingSet) -> BTreeMap<String, Tensor> {
-    let all = set.parameters().iter().chain(set.states());
-    all.map(|p| (p.name.clone(), p.tensor.clone())).collect()
-}
-
-fn training_set(
-    set: &onnx::OnnxTrainingSet,
-    dims: &Dims,
-    other_loss: bool,
-    gradients: Gradients,
-) -> Result<TrainingModel, Error> {
-    if other_loss {
-        return Err(Error::usage(
-            "the folder brings its own loss; to train with another, give its forward.onnx with --loss",
-        ));
-    }
-    let graphs = set.graphs(&sizes(dims))?;
-    let batch = dims.get("batch").copied().unwrap_or(1);
-    let chosen = match gradients {
-        Gradients::Derive => graphs.loss,
-        Gradients::File => set.own_gradients(&graphs.dims)?,
-    };
-    let forward = graphs.forward.graph;
-    let [(output, value), ..] = &results(&forward)[..] else {
-        return Err(Error::usage("the model of the folder has no output"));
-    };
-    let target = chosen
-        .graph
-        .inputs()
-        .iter()
-        .find(|i| i.kind == InputKind::Data && forward.find_input(&i.name).is_none());
-    let Some(target) = target else {
-        return Err(Error::usage("the loss of the folder is compared with no input"));
-    };
-    let (scores, labels) = (forward.shape(*value), chosen.graph.ty(target.node));
-    let objective = if labels.dtype.is_int() {
-        let without = |axis: usize| [&scores[..axis], &scores[axis + 1..]].concat();
-        let second = scores.len() > 1 && without(1) == labels.shape;
-        let axis = if second { 1 } else { scores.len().saturating_sub(1) };
-        Objective::Classes { axis, ignore: Some(-100) }
-    } else {
-        Objective::Regression
-    };
-    let (output, target) = (output.clone(), target.name.clone());
-    Ok(TrainingModel {
-        graph: batch_first(&chosen.graph, batch)?,
-        forward,
-        initial: set_state(set),
-        output,
-        target,
-        objective,
-        optimizer: Some(optimizer(set.optimizer())),
-        notes: chosen.converted.iter().map(ToString::to_string).collect(),
-    })
-}
-
-/// Give every data input the batch as its first axis: one that takes its samples one after the other,
-/// such as the labels of all positions in a row, is reshaped inside.
-fn batch_first(graph: &Graph, batch: usize) -> Result<Graph, Error> {
-    let mut out = Graph::new(graph.name.clone());
-    let mut map = HashMap::new();
-    for input in graph.inputs() {
-        let ty = graph.ty(input.node).clone();
-        let flat = input.kind == InputKind::Data
-            && ty.shape.first() != Some(&batch)
-            && ty.len().is_multiple_of(batch);
-        let shape = if flat { vec![batch, ty.len() / batch] } else { ty.shape.clone() };
-        let made = TensorType::new(ty.dtype, shape);
-        let mut node = out.input(input.name.clone(), made, input.kind)?;
-        let origin = graph.node(input.node).origin.clone();
-        out.set_origin(node, origin.clone());
-        if flat {
-            let mut cx = Cx::new(&mut out, origin, Arith::PAM);
-            let shaped = cx.reshape(node, &ty.shape);
-            node = cx.finish(shaped)?;
-        }
-        map.insert(input.node, node);
-    }
-    for (id, node) in graph.nodes() {
-        if map.contains_key(&id) {
-            continue;
-        }
-        let inputs: Vec<NodeId> = node.inputs.iter().map(|i| map[i]).collect();
-        map.insert(id, out.add(node.op, &inputs, node.attrs.clone(), node.origin.clone())?);
-    }
-    for (name, value) in graph.outputs() {
-        out.output(name.clone(), map[value])?;
-    }
-    Ok(out)
-}
-
-fn optimizer(spec: &onnx::OptimizerSpec) -> (Optimizer, f64, Option<f64>) {
-    let clip = spec.max_norm.map(f64::from);
-    match spec.rule {
-        onnx::UpdateRule::Sgd => (Optimizer::Sgd { momentum: 0.0, nesterov: false }, 0.0, clip),
-        onnx::UpdateRule::AdamW {
-            beta1,
-            beta2,
-            epsilon,
-            weight_decay,
-            correct_bias,
-            decay_last,
-        } => {
-            let adam = Adam {
-                beta1: f64::from(beta1),
-                beta2: f64::from(beta2),
-                eps: f64::from(epsilon),
-                correct_bias,
-            };
-            let form = if decay_last { AdamWForm::HuggingFace } else { AdamWForm::Torch };
-            (Optimizer::AdamW(adam, form), f64::from(weight_decay), clip)
-        }
-    }
 }
 
 fn objective(loss: &Loss, forward: &Graph) -> Result<Objective, Error> {
