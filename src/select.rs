@@ -56,7 +56,10 @@ impl Selection {
             let idle =
                 patterns.iter().filter(|p| !names.iter().any(|n| matches(&[(*p).clone()], n)));
             for pattern in idle {
-                lines.push(format!("{option} {pattern} matches no parameter{}", near(pattern, names)));
+                lines.push(format!(
+                    "{option} {pattern} matches no parameter{}",
+                    near(pattern, names)
+                ));
             }
         }
         if lines.is_empty() { Ok(()) } else { Err(Error::usage(lines.join("\n"))) }

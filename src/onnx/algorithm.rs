@@ -435,7 +435,8 @@ fn densify(model: &Model, name: &str, proto: &SparseTensorProto) -> Result<Tenso
 
 /// The initialization graph of an info, if any variable takes its outputs.
 fn start(model: &Model, info: &TrainingInfoProto) -> Result<Option<Start>, OnnxError> {
-    let Some(graph) = info.initialization.as_ref().filter(|_| !info.initialization_binding.is_empty())
+    let Some(graph) =
+        info.initialization.as_ref().filter(|_| !info.initialization_binding.is_empty())
     else {
         return Ok(None);
     };
@@ -450,5 +451,8 @@ fn start(model: &Model, info: &TrainingInfoProto) -> Result<Option<Start>, OnnxE
         initializers.push(NamedTensor { name: values.name.clone(), tensor });
     }
     let binding = info.initialization_binding.iter().map(|b| (b.key.clone(), b.value.clone()));
-    Ok(Some(Start { model: model.with_graph(graph.clone(), initializers), binding: binding.collect() }))
+    Ok(Some(Start {
+        model: model.with_graph(graph.clone(), initializers),
+        binding: binding.collect(),
+    }))
 }

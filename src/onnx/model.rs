@@ -85,7 +85,8 @@ impl Model {
         }
         let mut graph = GraphProto::decode(graph).map_err(|e| bad(e.to_string()))?;
         let mut training = std::mem::take(&mut proto.training_info);
-        let more = training.iter_mut().flat_map(|t| t.initialization.iter_mut().chain(&mut t.algorithm));
+        let more =
+            training.iter_mut().flat_map(|t| t.initialization.iter_mut().chain(&mut t.algorithm));
         inline_functions(&mut proto, once(&mut graph).chain(more)).map_err(bad)?;
         name_differentiated(&mut graph.node);
         let algorithms = training.iter_mut().filter_map(|t| t.algorithm.as_mut());

@@ -55,12 +55,10 @@ pub fn with_weights(
     beside.push(".data");
     let mut writer = Writer { source, weights, written: 0, beside: beside.into(), data: None };
     let mut model = Vec::with_capacity(bytes.len());
-    writer.fields(&bytes, &mut model, |w, number, payload, out| {
-        match number {
-            number::GRAPH => w.graph(number, payload, out),
-            number::TRAINING_INFO => w.training_info(payload, out),
-            _ => Ok(false),
-        }
+    writer.fields(&bytes, &mut model, |w, number, payload, out| match number {
+        number::GRAPH => w.graph(number, payload, out),
+        number::TRAINING_INFO => w.training_info(payload, out),
+        _ => Ok(false),
     })?;
     let bad = |reason: String| OnnxError::Graph { file: source.to_owned(), reason };
     if writer.written != weights.len() {

@@ -124,7 +124,9 @@ impl Dataset {
             let names: Vec<_> = self.names().collect();
             let has = format!("the model needs it, but the file has only {}", names.join(", "));
             let reason = match ty.rank() {
-                0 => format!("{has}; give a number that is the same in all steps by --bind {input}=VALUE"),
+                0 => format!(
+                    "{has}; give a number that is the same in all steps by --bind {input}=VALUE"
+                ),
                 _ => has,
             };
             return Err(Error::data(&self.path, input, reason));

@@ -6,9 +6,7 @@ use std::path::Path;
 use pamc_passes::arith::Arith;
 use pamc_passes::build::Cx;
 use pamc_passes::interpret;
-use pamc_passes::ir::{
-    DType, Dims, Graph, InputKind, NodeId, Tensor, TensorType,
-};
+use pamc_passes::ir::{DType, Dims, Graph, InputKind, NodeId, Tensor, TensorType};
 use pamc_passes::manager::Manager;
 
 use super::{Gradients, Model, OpenInput, TrainingModel, Wanted, results};
@@ -50,8 +48,11 @@ impl OnnxFile {
     /// Fix inputs to values.
     pub(super) fn fix(&mut self, values: &[(String, Tensor)]) -> Result<(), Error> {
         let known: Vec<String> = self.open_inputs()?.into_iter().map(|i| i.name).collect();
-        let unknown: Vec<&str> =
-            values.iter().map(|(n, _)| n.as_str()).filter(|n| !known.iter().any(|k| k == n)).collect();
+        let unknown: Vec<&str> = values
+            .iter()
+            .map(|(n, _)| n.as_str())
+            .filter(|n| !known.iter().any(|k| k == n))
+            .collect();
         if !unknown.is_empty() {
             return Err(Error::usage(format!(
                 "--bind {}: the model has no such input (it has: {})",
@@ -177,7 +178,10 @@ pub(super) fn told(fixed: &[(String, &'static str)]) -> Option<String> {
         n => format!(" and {n} more"),
     };
     (!fixed.is_empty()).then(|| {
-        format!("not trained: {}{more}; --trainable NAME trains them all the same", named.join(", "))
+        format!(
+            "not trained: {}{more}; --trainable NAME trains them all the same",
+            named.join(", ")
+        )
     })
 }
 

@@ -75,4 +75,3 @@ fn optimizer(spec: &onnx::OptimizerSpec) -> (Optimizer, f64, Option<f64>) {
         }
     }
 }
-

@@ -58,7 +58,9 @@ fn iterations_follow_numpy_and_are_saved_into_the_file() {
         assert!(wanted.keys().all(|name| made.contains_key(name)), "{model}");
         for (name, value) in &wanted {
             match value {
-                Tensor::F32(_) => close(&format!("{model} {name}"), &list(&made[name]), &list(value)),
+                Tensor::F32(_) => {
+                    close(&format!("{model} {name}"), &list(&made[name]), &list(value))
+                }
                 _ => assert!(made[name].same_value(value), "{model} {name}"),
             }
         }

@@ -30,7 +30,18 @@ const FOLDER: &str = "PAMC_ONNX_NODE_TESTS";
 
 #[test]
 fn selection() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/selected");
+    all_pass("selected");
+}
+
+/// Operators of ONNX Runtime, against it (`microsoft.py`).
+#[test]
+fn microsoft() {
+    all_pass("microsoft");
+}
+
+#[track_caller]
+fn all_pass(folder: &str) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(folder);
     let failed = run_all(&dir).into_iter().filter_map(|(name, r)| Some((name, r.err()?)));
     let failed: Vec<_> = failed.map(|(name, why)| format!("{name}: {why}")).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));

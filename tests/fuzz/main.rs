@@ -30,11 +30,13 @@ const TOO_LONG: Duration = Duration::from_secs(10);
 /// Most memory that one input may take.
 const TOO_MUCH: usize = 1 << 30;
 /// Seeds in this repository.
-const SEEDS: [&str; 5] = [
+const SEEDS: [&str; 7] = [
     "tests/fuzz/corpus",
     "models/onnx/mlp_mse",
     "models/onnx/patches",
     "models/onnx/cnn_bn",
+    "models/onnx/training_info",
+    "tests/conformance/microsoft",
     "tests/filetests",
 ];
 

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pamc::onnx::{Checkpoint, ImportOptions, Model};
+use pamc::onnx::{Algorithm, Checkpoint, ImportOptions, Model};
 use pamc::runtime::files::{read_npz, read_safetensors};
-use pamc_passes::ir::{Dims, parse};
+use pamc_passes::ir::{Dims, Extent, parse};
 
 /// A reader of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// ONNX models, imported with every open size 2.
+    /// ONNX models, imported with every open size 2, and the training they describe.
     Onnx,
     /// Checkpoints of ONNX Runtime.
     Checkpoint,
@@ -67,8 +67,18 @@ fn onnx(input: &[u8]) {
     let model = Model::decode(input.to_vec().into(), Path::new("fuzz/model.onnx"));
     let Ok(model) = model else { return };
     let open = model.symbolic_dims().unwrap_or_default();
-    let dims: HashMap<String, usize> = open.into_iter().map(|d| (d.dim, 2)).collect();
-    let _ = model.import(&ImportOptions { dims, ..ImportOptions::default() });
+    let mut dims: HashMap<String, usize> = open.into_iter().map(|d| (d.dim, 2)).collect();
+    let _ = model.import(&ImportOptions { dims: dims.clone(), ..ImportOptions::default() });
+    let Ok(Some(algorithm)) = Algorithm::of(&model) else { return };
+    for (_, extents) in algorithm.data_extents().unwrap_or_default() {
+        let named = extents.into_iter().filter_map(|e| match e {
+            Extent::Symbol(name) => Some((name, 2)),
+            Extent::Size(_) => None,
+        });
+        dims.extend(named);
+    }
+    let options = ImportOptions { dims, ..ImportOptions::default() };
+    drop((algorithm.iteration(&options), algorithm.forward(&options), algorithm.initializations()));
 }
 
 /// The input as a file: these readers take nothing else.

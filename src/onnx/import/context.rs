@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pamc_passes::ir::{DType, Extent, Graph, InputKind, NodeId, Origin, Region, Tensor, TensorType};
+use pamc_passes::ir::{
+    DType, Extent, Graph, InputKind, NodeId, Origin, Region, Tensor, TensorType,
+};
 
 use super::interface::{
     Statistics, ancestors, inputs, named_dims, reads, tensor_type, updates_statistics,
@@ -10,7 +12,7 @@ use super::interface::{
 use super::ops::{self, Row, find};
 use super::site::{self, Operands, Site};
 use super::trainable::Roles;
-use super::value::{Build, Fault, Typed, Value, check_extents};
+use super::value::{Build, Fault, Held, Typed, Value, check_extents};
 use super::{ImportOptions, Imported, Parameters};
 use crate::onnx::Model;
 use crate::onnx::error::{NodeRef, OnnxError, UnboundDim, Unsupported};
@@ -43,6 +45,7 @@ pub(super) struct Walk<'a> {
     needed: Needed<'a>,
     statistics: Statistics<'a>,
     roles: Roles<'a>,
+    pub(super) held: Held,
     pub(super) unsupported: Vec<Unsupported>,
     pub(super) out: Imported,
 }
@@ -111,6 +114,7 @@ impl<'a> Walk<'a> {
             needed,
             statistics,
             roles: Roles::of(model),
+            held: Held::new(model.initializers().iter().map(|t| &t.tensor)),
             unsupported: Vec::new(),
             out,
         };
@@ -304,7 +308,11 @@ impl<'a> Walk<'a> {
                 Ok(row) => self.translate(node, at.opset, row, region, wanted),
             },
         };
-        let made = match outputs {
+        let counted = outputs.and_then(|made| {
+            self.held.count(&self.out.graph, made.iter().map(|(value, _)| value))?;
+            Ok(made)
+        });
+        let made = match counted {
             Ok(made) => made,
             Err(Fault::Reported) => Vec::new(),
             Err(Fault::Invalid(reason)) => {
@@ -353,7 +361,7 @@ impl<'a> Walk<'a> {
         let (inputs, elems): (Vec<_>, Vec<_>) =
             self.operands(node)?.into_iter().map(Option::unzip).unzip();
         let origin = origin(node, region, &self.place);
-        let build = Build { graph: &mut self.out.graph, origin };
+        let build = Build { folds: self.held.folds(), graph: &mut self.out.graph, origin };
         let operands = Operands {
             inputs,
             elems,
@@ -415,8 +423,10 @@ impl<'a> Walk<'a> {
             let graph = &self.out.graph;
             let (old, new) = (graph.ty(before.node), graph.ty(node));
             if old != new {
-                let reason = format!("`{variable}` is {old}, but `{value}` is to be its next value \
-                                      and is {new}");
+                let reason = format!(
+                    "`{variable}` is {old}, but `{value}` is to be its next value \
+                                      and is {new}"
+                );
                 return Err(self.bad_graph(reason));
             }
             let named = self.out.graph.output(variable, node);
@@ -431,7 +441,8 @@ impl<'a> Walk<'a> {
             Some(Some((value, _))) => value.clone(),
             _ => return Err(self.bad_graph(format!("nothing computes the output `{name}`"))),
         };
-        let mut build = Build { graph: &mut self.out.graph, origin: Origin::new(name) };
+        let folds = self.held.folds();
+        let mut build = Build { graph: &mut self.out.graph, origin: Origin::new(name), folds };
         let made = build.node(&value);
         made.map_err(|fault| self.bad_graph(format!("output `{name}`: {}", fault.reason())))
     }

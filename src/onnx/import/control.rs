@@ -117,7 +117,7 @@ impl<'a> Walk<'a> {
 
     fn build(&mut self, at: Control<'a>) -> Build<'_> {
         let origin = origin(at.node, at.region, &self.place);
-        Build { graph: &mut self.out.graph, origin }
+        Build { folds: self.held.folds(), graph: &mut self.out.graph, origin }
     }
 
     /// The outputs of a graph inside a node; its nodes get `place` before their names.

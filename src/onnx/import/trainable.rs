@@ -41,8 +41,19 @@ const WEIGHTS: &[(&str, &[usize])] = &[
 
 /// Operators that give on their first operand in another form.
 const FORMS: &[&str] = &[
-    "Cast", "CastLike", "Expand", "Flatten", "Identity", "Pad", "Reshape", "Slice", "Split",
-    "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    "Cast",
+    "CastLike",
+    "Expand",
+    "Flatten",
+    "Identity",
+    "Pad",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
 ];
 
 /// Words in a name that say it is a buffer.
@@ -52,7 +63,8 @@ const BUFFER_WORDS: &[&str] = &[
 /// Words in a name that say it is a parameter, though one of those above may be there too.
 const PARAMETER_WORDS: &[&str] = &["token", "weight", "embed", "embedding", "table"];
 /// Last words of the names of single numbers that are learned.
-const LEARNED_NUMBERS: &[&str] = &["alpha", "beta", "bias", "gamma", "scale", "temperature", "weight"];
+const LEARNED_NUMBERS: &[&str] =
+    &["alpha", "beta", "bias", "gamma", "scale", "temperature", "weight"];
 
 /// Added to attention scores, this and less means: not at all.
 const MASKED: f32 = -1e4;
@@ -94,7 +106,12 @@ impl<'a> Roles<'a> {
     }
 
     /// Why a constant is no parameter; `None` if it is one.
-    pub fn why_fixed(&self, name: &str, tensor: &Tensor, fixed: &Statistics) -> Option<&'static str> {
+    pub fn why_fixed(
+        &self,
+        name: &str,
+        tensor: &Tensor,
+        fixed: &Statistics,
+    ) -> Option<&'static str> {
         if tensor.dtype() != DType::F32 || tensor.ty().len() == 0 {
             return Some("it is no float");
         }
@@ -181,7 +198,9 @@ fn is_anonymous(name: &str) -> bool {
         rest.is_some_and(|r| !r.is_empty() && r.bytes().all(|b| b.is_ascii_digit()))
     };
     let made_up = ["onnx::", "_to_copy", "lifted_tensor", "scalar_tensor", "ortshared_"];
-    let constant = |w: &String| ["const", "constant", "cst"].contains(&w.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let constant = |w: &String| {
+        ["const", "constant", "cst"].contains(&w.trim_end_matches(|c: char| c.is_ascii_digit()))
+    };
     made_up.iter().any(|p| name.starts_with(p))
         || ["", "val_", "_val_"].iter().any(|p| numbered(p))
         || words(name).iter().any(constant)
@@ -193,7 +212,8 @@ mod tests {
 
     #[test]
     fn names_tell_parameters_from_constants() {
-        for name in ["onnx::Add_123", "12", "val_3", "/m/Constant_2_output_0", "const_fold_opt__7"] {
+        for name in ["onnx::Add_123", "12", "val_3", "/m/Constant_2_output_0", "const_fold_opt__7"]
+        {
             assert!(is_anonymous(name), "{name}");
         }
         for name in ["fc1.bias", "cls_token", "b", "value_proj.bias", "constraint.weight"] {

@@ -1,8 +1,11 @@
 //! Values of the graph under construction, and the ops that make them, folded where they can be.
 
+use std::collections::HashSet;
+
 use pamc_passes::interpret;
 use pamc_passes::ir::{Attrs, DType, Graph, GraphError, NodeId, Origin, Tensor, TensorType};
 use pamc_passes::ops::{self, Kind, Prim};
+use pamc_passes::with_array;
 
 use crate::onnx::proto::DataType;
 
@@ -109,6 +112,58 @@ impl From<GraphError> for Fault {
 pub(super) struct Build<'g> {
     pub graph: &'g mut Graph,
     pub origin: Origin,
+    /// Constants of more elements are computed at run time rather than at import.
+    pub folds: usize,
+}
+
+/// Bytes that the constants made at import may take, beside those read from the file.
+const MAX_HELD: usize = 1 << 29;
+
+/// What the constants made so far take.
+#[derive(Default)]
+pub(super) struct Held {
+    bytes: usize,
+    /// Nodes of the graph that have been counted.
+    nodes: usize,
+    /// Where the tensors of the file lie, which count for nothing.
+    stored: HashSet<usize>,
+}
+
+impl Held {
+    pub fn new<'a>(stored: impl Iterator<Item = &'a Tensor>) -> Self {
+        Held { stored: stored.map(address).collect(), ..Held::default() }
+    }
+
+    /// Most elements of a constant to be folded now: with half of the room taken, shapes and the
+    /// like alone.
+    pub fn folds(&self) -> usize {
+        if self.bytes < MAX_HELD / 2 { MAX_FOLDED } else { MAX_FOLDED >> 8 }
+    }
+
+    /// Counts values and the constants among the newest nodes.
+    pub fn count<'a>(&mut self, graph: &Graph, made: impl Iterator<Item = &'a Value>) -> Made<()> {
+        let values = made.filter_map(|v| match v {
+            Value::Const(t) => Some(t),
+            _ => None,
+        });
+        let nodes = graph.nodes().skip(self.nodes).filter_map(|(id, _)| graph.constant(id));
+        let new = values.chain(nodes).filter(|t| !self.stored.contains(&address(t)));
+        self.bytes += new.map(|t| t.ty().bytes()).sum::<usize>();
+        self.nodes = graph.len();
+        match self.bytes {
+            0..=MAX_HELD => Ok(()),
+            _ => invalid(format!(
+                "the constants that follow from the file take more than {} MiB; give smaller sizes \
+                 by --dim, or store them in the file",
+                MAX_HELD >> 20
+            )),
+        }
+    }
+}
+
+/// Where the elements of a tensor lie.
+fn address(t: &Tensor) -> usize {
+    with_array!(t, a => a.as_ptr() as usize)
 }
 
 impl Build<'_> {
@@ -169,7 +224,7 @@ impl Build<'_> {
             })
             .collect();
         if let Some(consts) = consts.filter(|c| !c.is_empty())
-            && let Some(folded) = fold(op, &consts, &attrs)?
+            && let Some(folded) = fold(op, &consts, &attrs, self.folds)?
         {
             check_extents(folded.shape())?;
             return Ok(Value::Const(folded));
@@ -206,13 +261,18 @@ pub(super) fn row(name: &str) -> Made<&'static ops::Op> {
 }
 
 /// The value of an op on constants; `None` where it is to be computed at run time.
-fn fold(op: &'static ops::Op, consts: &[&Tensor], attrs: &Attrs) -> Made<Option<Tensor>> {
+fn fold(
+    op: &'static ops::Op,
+    consts: &[&Tensor],
+    attrs: &Attrs,
+    most: usize,
+) -> Made<Option<Tensor>> {
     let fail = |reason: String| Fault::Invalid(format!("{}: {reason}", op.name));
     let attrs = op.complete(attrs.clone()).map_err(fail)?;
     op.check_arity(consts.len()).map_err(fail)?;
     let types: Vec<TensorType> = consts.iter().map(|t| t.ty()).collect();
     let ty = (op.shape)(&types.iter().collect::<Vec<_>>(), &attrs).map_err(fail)?;
-    if ty.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > MAX_FOLDED) {
+    if ty.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > most) {
         return Ok(None);
     }
     match (op.kind, op.real) {

@@ -41,7 +41,7 @@ pub(in crate::onnx) fn gemm(s: &mut Site) -> Out {
 }
 
 /// Heads in `[batch, heads, length, size]`, split from `[batch, length, heads · size]` if need be.
-fn heads(s: &mut Site, x: &Value, count: Option<i64>) -> Made {
+pub(super) fn heads(s: &mut Site, x: &Value, count: Option<i64>) -> Made {
     match s.b.shape(x)[..] {
         [_, _, _, _] => Ok(x.clone()),
         [n, len, width] => {
@@ -57,7 +57,7 @@ fn heads(s: &mut Site, x: &Value, count: Option<i64>) -> Made {
 }
 
 /// Key and value heads repeated until there is one for each query head.
-fn repeat_heads(s: &mut Site, x: &Value, query_heads: usize) -> Made {
+pub(super) fn repeat_heads(s: &mut Site, x: &Value, query_heads: usize) -> Made {
     let [n, h, len, d] = s.b.shape(x)[..] else { return invalid("heads of a wrong rank") };
     if h == 0 || !query_heads.is_multiple_of(h) {
         return invalid(format!("{query_heads} query heads share {h} key heads"));
@@ -69,14 +69,14 @@ fn repeat_heads(s: &mut Site, x: &Value, query_heads: usize) -> Made {
 }
 
 /// The causal mask: query i sees keys up to i + `past`.
-fn causal(queries: usize, keys: usize, past: usize) -> Made {
+pub(super) fn causal(queries: usize, keys: usize, past: usize) -> Made {
     let seen = (0..few(&[queries, keys])?).map(|at| at % keys <= at / keys + past).collect();
     Tensor::from_vec(&[queries, keys], seen)
         .map(Value::Const)
         .ok_or_else(|| Fault::Invalid("a mask of a wrong size".to_owned()))
 }
 
-fn masked(s: &mut Site, scores: &Value, mask: &Value) -> Made {
+pub(super) fn masked(s: &mut Site, scores: &Value, mask: &Value) -> Made {
     let hidden = s.b.scalar(f32::NEG_INFINITY);
     match s.b.dtype(mask) {
         DType::Bool => s.b.select(mask, scores, &hidden),
@@ -180,7 +180,7 @@ pub(in crate::onnx) fn rotary_embedding(s: &mut Site) -> Out {
         }
         _ => return invalid(format!("an operand of shape {shape:?}")),
     };
-    let [n, len, h, size] = s.b.shape(&wide)[..] else { return invalid("a wrong rank") };
+    let size = s.b.shape(&wide)[3];
     let turned = usize::try_from(s.int("rotary_embedding_dim", 0)?).unwrap_or(0);
     let turned = if turned == 0 { size } else { turned };
     if turned > size || !turned.is_multiple_of(2) {
@@ -190,13 +190,30 @@ pub(in crate::onnx) fn rotary_embedding(s: &mut Site) -> Out {
         let positions = s.b.cast(&positions, DType::I64)?;
         (cos, sin) = (s.b.gather(&cos, &positions, 0)?, s.b.gather(&sin, &positions, 0)?);
     }
+    let y = rotated(s, &wide, [&cos, &sin], turned, interleaved)?;
+    if shape.len() == 4 {
+        return Ok(vec![s.b.transpose(&y, &[0, 2, 1, 3])?]);
+    }
+    Ok(vec![s.b.reshape(&y, &shape)?])
+}
+
+/// The first `turned` elements of each head of `[batch, length, heads, size]`, rotated by angles
+/// given as cosines and sines `[batch or 1, length, turned / 2]`.
+pub(super) fn rotated(
+    s: &mut Site,
+    wide: &Value,
+    [cos, sin]: [&Value; 2],
+    turned: usize,
+    interleaved: bool,
+) -> Made {
+    let [n, len, h, size] = s.b.shape(wide)[..] else { return invalid("a wrong rank") };
     let half = turned / 2;
     let angle = |s: &mut Site, v: &Value| match s.b.shape(v)[..] {
         [b, l, d] if d == half && l == len => s.b.reshape(v, &[b, l, 1, d]),
         ref other => Err(Fault::Invalid(format!("angles of shape {other:?}"))),
     };
-    let (cos, sin) = (angle(s, &cos)?, angle(s, &sin)?);
-    let part = s.b.slice(&wide, 3, 0, turned)?;
+    let (cos, sin) = (angle(s, cos)?, angle(s, sin)?);
+    let part = s.b.slice(wide, 3, 0, turned)?;
     let (a, b) = if interleaved {
         let pairs = s.b.reshape(&part, &[n, len, h, half, 2])?;
         (s.b.pick(&pairs, 4, 0)?, s.b.pick(&pairs, 4, 1)?)
@@ -213,11 +230,8 @@ pub(in crate::onnx) fn rotary_embedding(s: &mut Site) -> Out {
         s.b.concat(&[&real, &imaginary], 3)?
     };
     if turned < size {
-        let rest = s.b.slice(&wide, 3, turned, size - turned)?;
+        let rest = s.b.slice(wide, 3, turned, size - turned)?;
         y = s.b.concat(&[&y, &rest], 3)?;
     }
-    if shape.len() == 4 {
-        return Ok(vec![s.b.transpose(&y, &[0, 2, 1, 3])?]);
-    }
-    Ok(vec![s.b.reshape(&y, &shape)?])
+    Ok(y)
 }

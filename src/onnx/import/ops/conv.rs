@@ -88,12 +88,10 @@ pub(in crate::onnx) fn conv(s: &mut Site) -> Out {
     Ok(vec![conv_of(s, &x, &w, bias)?])
 }
 
-/// Transposed convolution with explicit pads.
-pub(in crate::onnx) fn conv_transpose(s: &mut Site) -> Out {
-    let (x, w) = (s.input(0)?, s.input(1)?);
-    let (shape, weight) = (s.b.shape(&x), s.b.shape(&w));
-    let axes = spatial(&shape)?;
-    let kernel = spatial(&weight)?.to_vec();
+/// The window of a transposed convolution, and what is added to the output at its far ends.
+fn transposed_window(s: &mut Site, shape: &[usize], weight: &[usize]) -> Made<(Window, Vec<i64>)> {
+    let axes = spatial(shape)?;
+    let kernel = spatial(weight)?.to_vec();
     if kernel.len() != axes.len() {
         return invalid(format!("a weight {weight:?} for an input {shape:?}"));
     }
@@ -118,6 +116,14 @@ pub(in crate::onnx) fn conv_transpose(s: &mut Site) -> Out {
             window.reaching(axes, &wanted, &mut extra, auto)?;
         }
     }
+    Ok((window, extra))
+}
+
+/// Transposed convolution.
+pub(in crate::onnx) fn conv_transpose(s: &mut Site) -> Out {
+    let (x, w) = (s.input(0)?, s.input(1)?);
+    let (shape, weight) = (s.b.shape(&x), s.b.shape(&w));
+    let (window, extra) = transposed_window(s, &shape, &weight)?;
     let attrs = window.pads().with("groups", s.int("group", 1)?).with("output_padding", extra);
     let mut operands = vec![x, w];
     operands.extend(s.opt(2));
@@ -151,6 +157,41 @@ pub(in crate::onnx) fn conv_grad(s: &mut Site) -> Out {
     };
     let (rows, cols) = (by_group(s, &gg, m)?, by_group(s, &seen, taps)?);
     let dw = s.b.matmul(&rows, &cols, false, true)?;
+    let dw = s.b.reshape(&dw, &weight)?;
+    let axes: Vec<usize> = (0..shape.len()).filter(|&i| i != 1).collect();
+    let db = s.b.sum(&g, &axes, false)?;
+    Ok(vec![dx, dw, db])
+}
+
+/// ConvTransposeGrad: results for input, weight and bias, from the windows of the gradient that each
+/// element of the input was spread over. Operands: g, x, w.
+pub(in crate::onnx) fn conv_transpose_grad(s: &mut Site) -> Out {
+    let (g, x, w) = (s.input(0)?, s.input(1)?, s.input(2)?);
+    let (shape, weight) = (s.b.shape(&x), s.b.shape(&w));
+    let (window, _) = transposed_window(s, &shape, &weight)?;
+    s.ignore(&["output_padding", "output_shape", "auto_pad"]);
+    let group = usize::try_from(s.int("group", 1)?).unwrap_or(0);
+    if group == 0 || !shape[1].is_multiple_of(group) || weight[0] != shape[1] {
+        return invalid(format!("a weight {weight:?} in {group} groups for an input {shape:?}"));
+    }
+    let seen = window.unfold(s, &g, 0.0)?;
+    let (n, depth) = (shape[0], shape[1] / group);
+    let places: usize = shape[2..].iter().product();
+    let taps: usize = weight[1..].iter().product();
+    if s.b.ty(&seen).len() != n * group * taps * places {
+        return invalid("the gradient is not of the shape of the output");
+    }
+    let seen = s.b.reshape(&seen, &[n, group, taps, places])?;
+    let kernels = s.b.reshape(&w, &[group, depth, taps])?;
+    let dx = s.b.matmul(&kernels, &seen, false, false)?;
+    let dx = s.b.reshape(&dx, &shape)?;
+    let by_group = |s: &mut Site, v: &Value, rows: usize| {
+        let v = s.b.reshape(v, &[n, group, rows, places])?;
+        let v = s.b.transpose(&v, &[1, 2, 0, 3])?;
+        s.b.reshape(&v, &[group, rows, n * places])
+    };
+    let (pixels, seen) = (by_group(s, &x, depth)?, by_group(s, &seen, taps)?);
+    let dw = s.b.matmul(&pixels, &seen, false, true)?;
     let dw = s.b.reshape(&dw, &weight)?;
     let axes: Vec<usize> = (0..shape.len()).filter(|&i| i != 1).collect();
     let db = s.b.sum(&g, &axes, false)?;

@@ -265,7 +265,7 @@ pub(in crate::onnx) fn gelu(s: &mut Site) -> Out {
     }
 }
 
-fn biased(s: &mut Site) -> Made {
+pub(super) fn biased(s: &mut Site) -> Made {
     let x = s.input(0)?;
     s.opt(1).map_or(Ok(x.clone()), |bias| s.b.add(&x, &bias))
 }

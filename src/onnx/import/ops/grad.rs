@@ -31,6 +31,23 @@ pub(in crate::onnx) fn leaky_relu(s: &mut Site) -> Out {
     Ok(vec![s.b.select(&positive, &g, &scaled)?])
 }
 
+/// EluGrad, from the output: g where it is positive, else g (y + α).
+pub(in crate::onnx) fn elu(s: &mut Site) -> Out {
+    let (g, y, alpha) = (s.input(0)?, s.input(1)?, s.float("alpha", 1.0)?);
+    let zero = s.b.scalar(0.0);
+    let positive = s.b.gt(&y, &zero)?;
+    let slope = s.b.add_const(&y, alpha)?;
+    let bent = s.b.mul(&g, &slope)?;
+    Ok(vec![s.b.select(&positive, &g, &bent)?])
+}
+
+/// SinGrad: g cos x.
+pub(in crate::onnx) fn sin(s: &mut Site) -> Out {
+    let (g, x) = (s.input(0)?, s.input(1)?);
+    let slope = s.b.op("cos", &[&x], Attrs::none())?;
+    Ok(vec![s.b.mul(&g, &slope)?])
+}
+
 /// 1 − x.
 fn complement(s: &mut Site, x: &Value) -> Made {
     let one = s.b.scalar(1.0);

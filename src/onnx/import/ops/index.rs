@@ -234,6 +234,42 @@ pub(in crate::onnx) fn scatter_nd(s: &mut Site) -> Out {
     Ok(vec![s.b.reshape(&out, &shape)?])
 }
 
+/// GatherElementsGrad: the gradient's elements added up where they were taken. Operands: g, the shape
+/// of what was gathered from, indices.
+pub(in crate::onnx) fn gather_elements_grad(s: &mut Site) -> Out {
+    let (g, index) = (s.input(0)?, s.input(2)?);
+    let Some(shape) = s.const_ints(1, "shape")? else { return invalid("no shape is given") };
+    let shape = super::layout::sizes(&shape)?;
+    let axis = s.int("axis", 0)?;
+    let axis = s.axis(axis, shape.len())?;
+    let at = s.b.element_positions(&shape, &index, axis)?;
+    added(s, &g, &at, &shape, shape.len())
+}
+
+/// GatherNDGrad: operands the shape of what was gathered from, indices, g.
+pub(in crate::onnx) fn gather_nd_grad(s: &mut Site) -> Out {
+    let (index, g) = (s.input(1)?, s.input(2)?);
+    let Some(shape) = s.const_ints(0, "shape")? else { return invalid("no shape is given") };
+    let shape = super::layout::sizes(&shape)?;
+    let batch = usize::try_from(s.int("batch_dims", 0)?).unwrap_or(usize::MAX >> 1);
+    let (at, merged) = s.b.slice_positions(&shape, &index, batch)?;
+    added(s, &g, &at, &shape, merged)
+}
+
+/// Slices of `g` added up at their positions among the first `merged` axes of a shape.
+fn added(s: &mut Site, g: &Value, at: &Value, shape: &[usize], merged: usize) -> Out {
+    let (outer, inner) = shape.split_at(merged);
+    let n = s.b.ty(at).len();
+    if s.b.ty(g).len() != n * inner.iter().product::<usize>() {
+        return invalid("the gradient has another shape than what was gathered");
+    }
+    let (at, g) = (s.b.reshape(at, &[n])?, s.b.reshape(g, &[&[n], inner].concat())?);
+    let attrs = Attrs::none().with("axis", 0i64);
+    let rows = outer.iter().product::<usize>() as i64;
+    let sum = s.b.op("scatter_add", &[&at, &g], attrs.with("size", rows))?;
+    Ok(vec![s.b.reshape(&sum, shape)?])
+}
+
 /// New keys or values written into a cache, each sample's at its own place.
 pub(in crate::onnx) fn tensor_scatter(s: &mut Site) -> Out {
     let (x, update) = (s.input(0)?, s.input(1)?);

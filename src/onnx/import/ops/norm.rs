@@ -23,7 +23,7 @@ fn inverse_root(s: &mut Site, x: &Value, epsilon: f32) -> Made {
 }
 
 /// A scale or shift with one value an element of the normalized axes.
-fn along(s: &mut Site, v: &Value, x: &Value, axis: usize) -> Made {
+pub(super) fn along(s: &mut Site, v: &Value, x: &Value, axis: usize) -> Made {
     let inner = s.b.shape(x).split_off(axis);
     s.b.expand(v, &inner)
 }
