@@ -253,7 +253,9 @@ static MICROSOFT: &[Row] = &[
     row("Gelu", 1, e::bias_gelu),
     row("GeluGrad", 1, g::gelu),
     row("GroupQueryAttention", 1, heads::group_query),
+    row("GRUTraining", 1, rnn::gru),
     row("InPlaceAccumulatorV2", 1, g::accumulate),
+    row("LSTMTraining", 1, rnn::lstm),
     row("LayerNormalizationGrad", 1, g::layer_norm),
     row("LeakyReluGrad", 1, g::leaky_relu),
     row("LogSoftmaxGrad_13", 1, g::log_softmax),
@@ -306,6 +308,12 @@ static MISSING: &[(&str, &str, &str)] = &[
     ("MaxRoiPool", "it is not implemented", "use RoiAlign with mode `max`"),
 ];
 
+/// The same of ONNX Runtime's.
+static MICROSOFT_MISSING: &[(&str, &str, &str)] =
+    &[("GRUGrad", GRADIENT, DERIVE), ("LSTMGrad", GRADIENT, DERIVE)];
+
+const GRADIENT: &str = "its gates are kept in a form of ONNX Runtime's own";
+const DERIVE: &str = "keep the file's loss and let pamc derive the gradients: --gradients derive";
 const STRINGS: &str = "it works on strings";
 const OUTSIDE: &str = "do it before the model, and feed numbers";
 const LENGTH: &str = "the length of its result is known only at run time";
@@ -331,7 +339,12 @@ pub(in crate::onnx::import) fn find(
     };
     let official = std::ptr::eq(rows, ONNX);
     let Some(row) = rows.iter().find(|r| r.op == op) else {
-        let known = MISSING.iter().find(|m| official && m.0 == op);
+        let missing = match domain_name {
+            "com.microsoft" => MICROSOFT_MISSING,
+            _ if official => MISSING,
+            _ => &[],
+        };
+        let known = missing.iter().find(|m| m.0 == op);
         return Err(match known {
             Some((_, reason, way_out)) => {
                 Fault::Advised { reason: (*reason).into(), way_out: (*way_out).into() }

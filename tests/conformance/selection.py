@@ -1,6 +1,6 @@
 """Copies a selection of ONNX's node tests, one of each kind of operator, into `selected/`.
 
-    python select.py FOLDER     # .../onnx/backend/test/data/node of the package onnx==1.20.1
+    python selection.py FOLDER     # .../onnx/backend/test/data/node of the package onnx==1.20.1
 
 `make conformance` installs the package under target/conformance.
 """
