@@ -156,15 +156,17 @@ fn numbers_are_followed_through_the_memory_that_a_loop_over_threads_is_given() {
     for target in ["x86-64-v3", "neoverse-v2"] {
         let report = |base: &str| {
             let target = Target::named(target).unwrap();
-            let object = compile(&through_context(base), &target, &Options::default()).unwrap();
+            let options = Options { keep_llvm: true, ..Options::default() };
+            let object = compile(&through_context(base), &target, &options).unwrap();
             let own = audit::object(&object.bytes).unwrap();
+            let llvm = audit::one(object.llvm.as_deref().unwrap().as_bytes()).unwrap();
             if !target.is_host_family() {
-                return vec![own];
+                return vec![own, llvm];
             }
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("f.so");
             link_shared(&[object], &path).unwrap();
-            vec![own, audit::object(&std::fs::read(&path).unwrap()).unwrap()]
+            vec![own, llvm, audit::object(&std::fs::read(&path).unwrap()).unwrap()]
         };
         for clean in report("arith.muli %ii, %w : i64") {
             assert!(clean.is_multiplication_free(), "{target}: {clean}");

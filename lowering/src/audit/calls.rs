@@ -98,6 +98,29 @@ pub fn known(symbol: &str) -> Option<&'static External> {
     EXTERNALS.iter().find(|e| if e.prefix { name.starts_with(e.name) } else { name == e.name })
 }
 
+/// A function elsewhere that calls one it is given: the arguments from one on become the parameters
+/// from one on.
+#[derive(Clone, Copy, Debug)]
+pub struct CallsBack {
+    /// Argument that is the function.
+    pub function: usize,
+    /// First argument that is handed on.
+    pub argument: usize,
+    /// First parameter that it becomes.
+    pub parameter: usize,
+}
+
+/// Whether a function elsewhere calls one it is given, and how.
+pub fn calls_back(symbol: &str) -> Option<CallsBack> {
+    let name = symbol.split('@').next().unwrap_or(symbol);
+    // Given its location, a number, the function, and what that is given after two thread numbers.
+    ["__kmpc_fork_call", "__kmpc_fork_teams"].contains(&name).then_some(CallsBack {
+        function: 2,
+        argument: 3,
+        parameter: 2,
+    })
+}
+
 /// What a call of any other function is reported as.
 pub fn kind(symbol: &str) -> Kind {
     if super::native::is_arithmetic_call(symbol) { Kind::LibraryCall } else { Kind::UnknownCall }

@@ -3,12 +3,13 @@
 use super::{
     Finding, Kind, Report, calls,
     flow::{Action, Flow, Operation, Role, Source, Value},
+    memory::{Access, Memory, Target},
     names,
 };
 use crate::{Error, codegen::initialize};
 use llvm_sys::{
     LLVMLinkage, LLVMOpcode, LLVMTypeKind, LLVMValueKind, core::*, debuginfo::*, ir_reader::*,
-    prelude::*,
+    prelude::*, target::*,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -64,10 +65,10 @@ impl Module {
 /// Audits a module of LLVM IR.
 pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
     let module = Module::parse(bytes)?;
-    let mut walk = Walk::default();
-    walk.captured = walk.flow.value(Source::Operands);
+    let mut walk = Walk::new();
     // SAFETY: every handle stems from the module, which outlives the walk.
     unsafe {
+        walk.layout = LLVMGetModuleDataLayout(module.module);
         let mut function = LLVMGetFirstFunction(module.module);
         while !function.is_null() {
             if LLVMIsDeclaration(function) == 0 {
@@ -75,6 +76,7 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
             }
             function = LLVMGetNextFunction(function);
         }
+        walk.memory.solve(&mut walk.flow, Some(walk.captured));
         let mut nodes = String::new();
         let global = LLVMGetNamedGlobal(module.module, super::NODES_SYMBOL.as_ptr());
         if !global.is_null() && !LLVMGetInitializer(global).is_null() {
@@ -92,9 +94,10 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
     }
 }
 
-#[derive(Default)]
 struct Walk {
     flow: Flow,
+    layout: LLVMTargetDataRef,
+    memory: Memory,
     findings: Vec<Finding>,
     values: HashMap<LLVMValueRef, Value>,
     results: HashMap<LLVMValueRef, Value>,
@@ -106,9 +109,32 @@ struct Walk {
 
 /// All functions below take handles of a live module.
 impl Walk {
+    fn new() -> Self {
+        let mut flow = Flow::default();
+        let captured = flow.value(Source::Operands);
+        Self {
+            flow,
+            layout: null_mut(),
+            memory: Memory::default(),
+            findings: Vec::new(),
+            values: HashMap::new(),
+            results: HashMap::new(),
+            memories: HashMap::new(),
+            escapes: HashSet::new(),
+            captured,
+            at: 0,
+        }
+    }
+
     unsafe fn function(&mut self, function: LLVMValueRef) {
         // SAFETY: the caller's promise, here and in the other methods.
         unsafe {
+            if !is_called_here_only(function) {
+                for n in 0..LLVMCountParams(function) {
+                    let parameter = self.value(LLVMGetParam(function, n));
+                    self.memory.unknown(parameter);
+                }
+            }
             self.at = self.flow.function(name(function));
             let mut block = LLVMGetFirstBasicBlock(function);
             while !block.is_null() {
@@ -164,7 +190,7 @@ impl Walk {
         }
     }
 
-    fn memory(&mut self, object: LLVMValueRef) -> Value {
+    fn contents(&mut self, object: LLVMValueRef) -> Value {
         if let Some(value) = self.memories.get(&object) {
             return *value;
         }
@@ -179,7 +205,7 @@ impl Walk {
         if let Some(object) = unsafe { self.object(pointer) }
             && self.escapes.insert(object)
         {
-            let memory = self.memory(object);
+            let memory = self.contents(object);
             self.flow.copy(memory, self.captured);
             self.flow.copy(self.captured, memory);
         }
@@ -211,9 +237,7 @@ impl Walk {
                 _ => (Action::None, Role::Value),
             };
             let source = match opcode {
-                LLVMLoad | LLVMFPToSI | LLVMFPToUI | LLVMAtomicRMW | LLVMAtomicCmpXchg => {
-                    Source::Data
-                }
+                LLVMFPToSI | LLVMFPToUI | LLVMAtomicRMW | LLVMAtomicCmpXchg => Source::Data,
                 LLVMAlloca => Source::Fixed,
                 _ => Source::Operands,
             };
@@ -245,6 +269,7 @@ impl Walk {
                 }
                 operands.push((value, role));
             }
+            self.follow(i, opcode, result);
             if opcode == LLVMPHI {
                 for n in 0..LLVMCountIncoming(i) {
                     let incoming = self.value(LLVMGetIncomingValue(i, n));
@@ -265,7 +290,7 @@ impl Walk {
         unsafe {
             self.escape(stored);
             let Some(object) = self.object(to) else { return STORED };
-            let memory = self.memory(object);
+            let memory = self.contents(object);
             self.flow.copy(value, memory);
             // Its place is chosen by the address; the value is followed through the object.
             Role::Address
@@ -276,11 +301,83 @@ impl Walk {
         // SAFETY: as above.
         match unsafe { self.object(LLVMGetOperand(i, 0)) } {
             Some(object) => {
-                let memory = self.memory(object);
+                let memory = self.contents(object);
                 self.flow.copy(memory, result);
-                self.flow.set_source(result, Source::Operands);
             }
-            None => self.flow.copy(self.captured, result),
+            // What the memory holds that the pointer is followed to.
+            None => {}
+        }
+    }
+
+    /// What an instruction does with addresses of objects.
+    unsafe fn follow(&mut self, i: LLVMValueRef, opcode: LLVMOpcode, result: Value) {
+        use LLVMOpcode::*;
+        // SAFETY: as above.
+        unsafe {
+            let operand = |n| LLVMGetOperand(i, n);
+            let ty = LLVMTypeOf(i);
+            let mut known = true;
+            match opcode {
+                LLVMAlloca => self.memory.address(result, Target::Object(result, 0)),
+                LLVMGetElementPtr => {
+                    let base = self.value(operand(0));
+                    match offset(self.layout, i) {
+                        Some(bytes) => self.memory.follow(base, result, bytes),
+                        None => {
+                            self.memory.leak(base, 0);
+                            known = false;
+                        }
+                    }
+                }
+                LLVMLoad => {
+                    let bytes = bytes(self.layout, ty);
+                    let base = self.value(operand(0));
+                    // What is loaded from the function's own objects is known already.
+                    let value = match self.object(operand(0)) {
+                        Some(_) => self.flow.value(Source::Operands),
+                        None => result,
+                    };
+                    let pointer = is_pointer(ty).then_some(result);
+                    self.memory.load(Access { base, offset: 0, bytes, value, pointer });
+                }
+                LLVMStore => {
+                    let bytes = bytes(self.layout, LLVMTypeOf(operand(0)));
+                    let (value, base) = (self.value(operand(0)), self.value(operand(1)));
+                    let pointer = is_pointer(LLVMTypeOf(operand(0))).then_some(value);
+                    self.memory.store(Access { base, offset: 0, bytes, value, pointer });
+                }
+                LLVMSelect => {
+                    for n in 1..3 {
+                        let from = self.value(operand(n));
+                        self.memory.follow(from, result, 0);
+                    }
+                }
+                LLVMFreeze | LLVMAddrSpaceCast | LLVMBitCast => {
+                    let from = self.value(operand(0));
+                    self.memory.follow(from, result, 0);
+                }
+                LLVMPHI | LLVMICmp => {}
+                _ => {
+                    known = false;
+                    for n in 0..LLVMGetNumOperands(i).max(0) as u32 {
+                        self.leak(operand(n));
+                    }
+                }
+            }
+            if !known {
+                self.memory.unknown(result);
+            }
+        }
+    }
+
+    /// An address goes where it is not followed.
+    unsafe fn leak(&mut self, operand: LLVMValueRef) {
+        // SAFETY: as above.
+        unsafe {
+            if LLVMValueIsBasicBlock(operand) == 0 && is_pointer(LLVMTypeOf(operand)) {
+                let value = self.value(operand);
+                self.memory.leak(value, 0);
+            }
         }
     }
 
@@ -332,6 +429,8 @@ impl Walk {
             if LLVMIsAFunction(callee).is_null() {
                 let reason = Some("calls an address that is computed".into());
                 self.find(i, Kind::UnknownCall, "call".into(), reason);
+                arguments.iter().for_each(|a| self.leak(*a));
+                self.memory.unknown(result);
                 return;
             }
             let symbol = name(callee);
@@ -348,8 +447,15 @@ impl Walk {
             if let Some(intrinsic) = symbol.strip_prefix("llvm.") {
                 return self.intrinsic(i, intrinsic, &arguments, &values, result);
             }
-            arguments.iter().for_each(|a| self.escape(*a));
             self.flow.set_source(result, Source::Data);
+            self.memory.unknown(result);
+            let calls_back = calls::calls_back(&symbol);
+            if calls_back.is_none() && calls::known(&symbol).is_none_or(|known| known.writes) {
+                for argument in &arguments {
+                    self.escape(*argument);
+                    self.leak(*argument);
+                }
+            }
             let Some(known) = calls::known(&symbol) else {
                 return self.find(i, calls::kind(&symbol), symbol, None);
             };
@@ -358,22 +464,34 @@ impl Walk {
             for (value, _) in operands.iter().filter(|o| o.1 == Role::Value) {
                 self.flow.copy(*value, self.captured);
             }
-            self.callback(&arguments, &values);
+            self.callback(&arguments, &values, calls_back);
             self.push(i, symbol, Action::None, operands, Vec::new());
         }
     }
 
     /// A runtime calls functions it is given with the arguments after them.
-    unsafe fn callback(&mut self, arguments: &[LLVMValueRef], values: &[Value]) {
+    unsafe fn callback(
+        &mut self,
+        arguments: &[LLVMValueRef],
+        values: &[Value],
+        calls_back: Option<calls::CallsBack>,
+    ) {
         // SAFETY: as above.
         unsafe {
             for argument in arguments {
                 if LLVMIsAFunction(*argument).is_null() || LLVMIsDeclaration(*argument) != 0 {
                     continue;
                 }
-                for n in 0..LLVMCountParams(*argument) {
-                    let parameter = self.value(LLVMGetParam(*argument, n));
-                    values.iter().skip(3).for_each(|v| self.flow.copy(*v, parameter));
+                for n in 0..LLVMCountParams(*argument) as usize {
+                    let parameter = self.value(LLVMGetParam(*argument, n as u32));
+                    match calls_back {
+                        Some(c) if n >= c.parameter => {
+                            let given = values.get(n - c.parameter + c.argument);
+                            given.into_iter().for_each(|v| self.flow.copy(*v, parameter));
+                        }
+                        Some(_) => {}
+                        None => values.iter().skip(3).for_each(|v| self.flow.copy(*v, parameter)),
+                    }
                 }
             }
         }
@@ -400,6 +518,10 @@ impl Walk {
             if ["memcpy", "memmove"].iter().any(|m| intrinsic.starts_with(m)) {
                 arguments.iter().for_each(|a| self.escape(*a));
             }
+            if !["lifetime.", "assume"].iter().any(|m| intrinsic.starts_with(m)) {
+                arguments.iter().for_each(|a| self.leak(*a));
+            }
+            self.memory.unknown(result);
             self.push(i, format!("llvm.{intrinsic}"), action, operands, vec![result]);
         }
     }
@@ -449,6 +571,80 @@ unsafe fn name(value: LLVMValueRef) -> String {
     unsafe {
         let start = LLVMGetValueName2(value, &mut length).cast::<u8>();
         String::from_utf8_lossy(slice::from_raw_parts(start, length)).into_owned()
+    }
+}
+
+unsafe fn is_pointer(ty: LLVMTypeRef) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { LLVMGetTypeKind(ty) == LLVMTypeKind::LLVMPointerTypeKind }
+}
+
+/// Bytes of a value in memory, where its type says how many.
+unsafe fn bytes(layout: LLVMTargetDataRef, ty: LLVMTypeRef) -> i64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match LLVMGetTypeKind(ty) {
+            // As many as fit: a load of less would miss what is stored.
+            LLVMTypeKind::LLVMScalableVectorTypeKind => 256,
+            _ => LLVMStoreSizeOfType(layout, ty) as i64,
+        }
+    }
+}
+
+/// Bytes that an address computation adds, if that is known.
+unsafe fn offset(layout: LLVMTargetDataRef, gep: LLVMValueRef) -> Option<i64> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut ty = LLVMGetGEPSourceElementType(gep);
+        let mut bytes = 0;
+        for n in 1..LLVMGetNumOperands(gep) as u32 {
+            let index = LLVMGetOperand(gep, n);
+            if LLVMIsAConstantInt(index).is_null() {
+                return None;
+            }
+            let index = LLVMConstIntGetSExtValue(index);
+            if n > 1 && LLVMGetTypeKind(ty) == LLVMTypeKind::LLVMStructTypeKind {
+                bytes += LLVMOffsetOfElement(layout, ty, index as u32) as i64;
+                ty = LLVMStructGetTypeAtIndex(ty, index as u32);
+                continue;
+            }
+            if n > 1 {
+                ty = LLVMGetElementType(ty);
+            }
+            if LLVMGetTypeKind(ty) == LLVMTypeKind::LLVMScalableVectorTypeKind {
+                return None;
+            }
+            bytes += index * LLVMABISizeOfType(layout, ty) as i64;
+        }
+        Some(bytes)
+    }
+}
+
+/// Whether all calls of a function are in the module: by name, or by a runtime that is given it.
+unsafe fn is_called_here_only(function: LLVMValueRef) -> bool {
+    use LLVMLinkage::{LLVMInternalLinkage, LLVMPrivateLinkage};
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !matches!(LLVMGetLinkage(function), LLVMInternalLinkage | LLVMPrivateLinkage) {
+            return false;
+        }
+        let mut at = LLVMGetFirstUse(function);
+        while !at.is_null() {
+            let user = LLVMGetUser(at);
+            let calls = !LLVMIsACallInst(user).is_null() && {
+                let callee = LLVMGetCalledValue(user);
+                let stored =
+                    (0..LLVMGetNumArgOperands(user)).any(|n| LLVMGetOperand(user, n) == function);
+                let runtime = !LLVMIsAFunction(callee).is_null()
+                    && calls::calls_back(&name(callee)).is_some();
+                callee == function && !stored || runtime
+            };
+            if !calls {
+                return false;
+            }
+            at = LLVMGetNextUse(at);
+        }
+        true
     }
 }
 

@@ -476,15 +476,10 @@ impl Convention for Native {
     }
 
     fn calls_back(&self, name: &str) -> Option<(Reg, Vec<(Reg, Reg)>)> {
-        let name = name.split('@').next().unwrap_or(name);
-        // Its location, a number, the function, then what that function is given after two numbers
-        // of threads.
-        if !["__kmpc_fork_call", "__kmpc_fork_teams"].contains(&name) {
-            return None;
-        }
+        let calls::CallsBack { function, argument, parameter } = calls::calls_back(name)?;
         let (registers, _) = self.registers();
-        let given = registers[3..].iter().copied();
-        Some((registers[2], registers[2..].iter().copied().zip(given).collect()))
+        let given = registers[argument..].iter().copied();
+        Some((registers[function], registers[parameter..].iter().copied().zip(given).collect()))
     }
 
     fn captured(&self) -> Option<Reg> {
