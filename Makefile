@@ -1,6 +1,6 @@
 # Each target sets up what it needs: nothing but a Debian 12 with Rust is assumed.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-gpu conformance prove lint demo bench bench-gpu bench-peers fuzz onnxruntime
+.PHONY: help setup build test test-gpu audit conformance prove lint demo bench bench-gpu bench-peers fuzz onnxruntime
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ WITH_GPU_TOOLS = PATH=$$(echo $(CURDIR)/$(GPU_TOOLS)/lib/python3*/site-packages/
 
 test-gpu: gpu-tools ## Assemble GPU code of every filetest and of generated programs for NVIDIA and AMD
 	$(WITH_GPU_TOOLS) PAMC_TEST_GPU=1 PAMC_REQUIRE_VULKAN=1 cargo test --test main -- filetest gpu::
+
+audit: gpu-tools ## Emit every model at full size in every format and audit what was written
+	$(WITH_GPU_TOOLS) cargo test --release --test main -- --ignored --nocapture cli::audit
 
 # Warnings are made errors by argument: RUSTFLAGS would replace the flags in .cargo/config.toml.
 lint: setup ## Check the formatting, and clippy without a warning

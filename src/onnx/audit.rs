@@ -16,6 +16,7 @@ const NEUTRAL: &[&str] = &[
     "ArgMax",
     "ArgMin",
     "Bernoulli",
+    "BitCast",
     "BitShift",
     "BitwiseAnd",
     "BitwiseNot",
@@ -377,7 +378,9 @@ impl Walk {
     fn infer(&mut self, node: &NodeProto) {
         let kind = match node.op_type.as_str() {
             "Shape" | "Size" | "NonZero" | "ArgMax" | "ArgMin" => Some(DataType::Int64 as i32),
-            "Cast" => node.attribute.iter().find(|a| a.name == "to").map(|a| a.i as i32),
+            "Cast" | "BitCast" => {
+                node.attribute.iter().find(|a| a.name == "to").map(|a| a.i as i32)
+            }
             "Constant" => node.attribute.iter().find_map(|a| match a.name.as_str() {
                 "value" => a.t.as_ref().map(|t| t.data_type),
                 "value_int" | "value_ints" => Some(DataType::Int64 as i32),
@@ -485,15 +488,19 @@ impl Walk {
             "ScatterND" | "ScatterElements" | "Scatter" if i == 1 => Role::Address,
             "OneHot" if i < 2 => Role::Address,
             "Range" if i <= last => Role::Value,
-            "Cast" => match node.attribute.iter().find(|a| a.name == "to").map(|a| a.i as i32) {
-                Some(to) if !is_integer(to) && to != DataType::Bool as i32 => {
-                    match self.types.get(&node.input[0]) {
-                        Some(from) if is_integer(*from) => Role::Sink("is converted to a float"),
-                        _ => Role::Value,
+            "Cast" | "BitCast" => {
+                match node.attribute.iter().find(|a| a.name == "to").map(|a| a.i as i32) {
+                    Some(to) if !is_integer(to) && to != DataType::Bool as i32 => {
+                        match self.types.get(&node.input[0]) {
+                            Some(from) if is_integer(*from) => {
+                                Role::Sink("is converted to a float")
+                            }
+                            _ => Role::Value,
+                        }
                     }
+                    _ => Role::Value,
                 }
-                _ => Role::Value,
-            },
+            }
             _ if i >= positions => Role::Address,
             _ => Role::Value,
         }

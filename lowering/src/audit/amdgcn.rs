@@ -3,6 +3,7 @@
 use super::{
     Kind, Report,
     flow::{Action, Flow, Role, Source},
+    guards::{self, Guard},
     machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
     native::Disassembler,
 };
@@ -135,6 +136,7 @@ fn decode(
     undecoded: &mut usize,
 ) -> Vec<Instruction> {
     let mut out: Vec<Instruction> = Vec::new();
+    let mut masks: Vec<Option<Guard>> = Vec::new();
     let mut mode = Mode::default();
     let mut offset = 0;
     while offset < bytes.len() {
@@ -151,10 +153,22 @@ fn decode(
         let next = start + offset as u64;
         // Two operations in one instruction.
         for (n, part) in text.split("::").enumerate() {
-            out.push(instruction(place + n as u64, next, part.trim(), &mut mode));
+            let c = instruction(place + n as u64, next, part.trim(), &mut mode);
+            masks.push(mask(&c, &mode));
+            out.push(c);
         }
     }
-    out
+    guards::split(out, &masks)
+}
+
+/// The mask of lanes under which an instruction of vectors leaves its results or not.
+fn mask(c: &Instruction, mode: &Mode) -> Option<Guard> {
+    let vectors = ["v_", "ds_", "global_", "flat_", "buffer_", "tbuffer_", "scratch_", "image_"];
+    let scalar = |reg: &Reg| *reg >= SCALARS;
+    let masked = mode.masked
+        && vectors.iter().any(|stem| c.name.starts_with(stem))
+        && !c.writes.iter().chain(&c.keeps).any(scalar);
+    masked.then_some((EXEC, false))
 }
 
 const VECTORS: Reg = 0;
@@ -464,7 +478,7 @@ fn arithmetic(c: &mut Instruction, name: &str, list: &[&str], mode: &mut Mode) {
         || name == "s_mulk_i32"
         || operation.starts_with("cmov");
     if accumulates {
-        c.keeps.extend(targets.iter().copied());
+        c.reads.extend(targets.iter().map(|r| (*r, Role::Value)));
     }
     if name == "s_mulk_i32" {
         c.reads.extend(targets.iter().map(|r| (*r, Role::Factor)));

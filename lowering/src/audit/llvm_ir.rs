@@ -298,14 +298,10 @@ impl Walk {
     }
 
     unsafe fn load(&mut self, i: LLVMValueRef, result: Value) {
-        // SAFETY: as above.
-        match unsafe { self.object(LLVMGetOperand(i, 0)) } {
-            Some(object) => {
-                let memory = self.contents(object);
-                self.flow.copy(memory, result);
-            }
-            // What the memory holds that the pointer is followed to.
-            None => {}
+        // SAFETY: as above. What other memory holds is known once all pointers are followed.
+        if let Some(object) = unsafe { self.object(LLVMGetOperand(i, 0)) } {
+            let memory = self.contents(object);
+            self.flow.copy(memory, result);
         }
     }
 
