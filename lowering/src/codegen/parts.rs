@@ -137,7 +137,7 @@ pub fn build(
     thread::scope(|scope| {
         for _ in 0..cores.min(bytes.div_ceil(WORTH)) {
             // Without another thread the ones there are do the work.
-            let _ = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, &work);
+            let _ = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         }
     });
     // What no thread could be had for.
