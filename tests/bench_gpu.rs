@@ -92,6 +92,7 @@ struct Row {
     usage: Usage,
     inner: Loop,
     threads: u32,
+    tile: Option<[usize; 3]>,
     occupancy: f64,
 }
 
@@ -147,6 +148,7 @@ fn rows(chip: &Chip, ptxas: Option<&OsStr>) -> Result<Vec<Row>, String> {
                         usage,
                         inner,
                         threads,
+                        tile: kernel.tile,
                         occupancy: chip.occupancy(&usage, threads),
                     });
                 }
@@ -157,19 +159,27 @@ fn rows(chip: &Chip, ptxas: Option<&OsStr>) -> Result<Vec<Row>, String> {
 }
 
 impl Row {
+    /// Bytes from memory a product: each element of a tile comes once.
+    fn from_memory(&self) -> f64 {
+        let bytes = |[rows, columns, _]: [usize; 3]| {
+            size_of::<f32>() as f64 * (rows + columns) as f64 / (rows * columns) as f64
+        };
+        self.tile.map_or(f64::NAN, bytes)
+    }
+
     /// Numbers a product: integer, float add, load, other, all; bytes from memory and from shared memory.
     fn numbers(&self) -> [f64; 7] {
         let each = |n: usize| n as f64 / self.inner.products.max(1) as f64;
         let [integer, add, load, other] = self.inner.counts.map(each);
-        let [global, shared] = self.inner.loaded.map(each);
-        [integer, add, load, other, self.inner.per_product(), global, shared]
+        let [_, shared] = self.inner.loaded.map(each);
+        [integer, add, load, other, self.inner.per_product(), self.from_memory(), shared]
     }
 
     fn json(&self) -> Value {
         let [integer, float_add, load, other, all, global, shared] = self.numbers();
         json!({
             "case": self.case, "way": self.way, "chip": self.chip, "kernel": self.kernel, "threads": self.threads,
-            "products_in_loop": self.inner.products,
+            "products_in_loop": self.inner.products, "tile": self.tile,
             "instructions_per_product": {
                 "integer": integer, "float_add": float_add, "load": load, "other": other, "all": all,
             },
@@ -183,10 +193,11 @@ impl Row {
     fn print(&self) {
         let [integer, add, load, other, all, global, shared] = self.numbers();
         println!(
-            "{:18}{:9}{:8}{:>8.2}{:>8.2}{:>8.2}{:>8.2}{:>8.2}{:>7}{:>7}{:>8}{:>7.0} %{:>8.2}{:>8.2}  {}",
+            "{:18}{:9}{:8}{:>12}{:>8.2}{:>8.2}{:>8.2}{:>8.2}{:>8.2}{:>7}{:>7}{:>8}{:>7.0} %{:>8.3}{:>8.2}  {}",
             self.case,
             self.way,
             self.chip,
+            self.tile.map_or(String::new(), |[m, n, k]| format!("{m}×{n}×{k}")),
             integer,
             add,
             load,
@@ -218,14 +229,15 @@ fn main() -> Result<(), String> {
         return Ok(());
     }
     println!(
-        "{:35}{:>40}{:>7}{:>7}{:>8}{:>9}{:>16}",
+        "{:47}{:>40}{:>7}{:>7}{:>8}{:>9}{:>16}",
         "", "instructions a product", "", "", "", "", "bytes a product"
     );
     println!(
-        "{:18}{:9}{:8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>8}{:>9}{:>8}{:>8}  multiplies",
+        "{:18}{:9}{:8}{:>12}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>8}{:>9}{:>8}{:>8}  multiplies",
         "",
         "",
         "chip",
+        "tile",
         "integer",
         "add",
         "load",

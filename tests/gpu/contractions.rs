@@ -2,14 +2,14 @@
 
 use pamc_passes::arith::Arith;
 use pamc_passes::interpret::{self, Values};
-use pamc_passes::ir::{Dims, Tensor, parse};
+use pamc_passes::ir::{DType, Dims, Graph, Tensor, TensorType, parse};
 use pamc_passes::pass::{expand, lower};
 use pamc_passes::program::Program;
 use pamc_passes::testing::Random;
 
 /// What the operands hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
+pub(super) enum Sort {
     /// Numbers around 1: the short kernel.
     Plain,
     /// Zeros of both signs and products that underflow: the general kernel.
@@ -20,9 +20,13 @@ enum Sort {
     Mixed,
 }
 
-/// Elements in row-major order.
-fn values(random: &mut Random, shape: &[usize], sort: Sort) -> Tensor {
-    let count: usize = shape.iter().product();
+/// Elements in row-major order; integers are places among 40, from either end.
+fn values(random: &mut Random, ty: &TensorType, sort: Sort) -> Tensor {
+    let (shape, count) = (&ty.shape[..], ty.len());
+    if ty.dtype == DType::I64 {
+        let data: Vec<i64> = (0..count).map(|_| random.below(80) as i64 - 40).collect();
+        return Tensor::from_vec(shape, data).expect("as many elements as the shape has");
+    }
     let element = |i: usize, random: &mut Random| {
         let x = f32::from_bits(random.below(1 << 23) as u32 | 0x3F00_0000);
         let x = if random.below(2) == 0 { x } else { -x };
@@ -45,26 +49,33 @@ fn values(random: &mut Random, shape: &[usize], sort: Sort) -> Tensor {
     Tensor::from_vec(shape, data).expect("as many elements as the shape has")
 }
 
-fn check(name: &str, text: &str, sort: Sort) {
-    let Some(machine) = super::device() else { return };
+pub(super) fn check(name: &str, text: &str, sorts: &[Sort]) {
     let graph = parse(text, &Dims::new()).expect(name);
-    let graph = expand(&lower(&graph, Arith::PAM).expect(name)).expect(name);
-    let program = Program::new(graph, Arith::PAM).expect(name);
+    check_lowered(name, &lower(&graph, Arith::PAM).expect(name), sorts);
+}
+
+/// Compare a lowered graph's outputs with the interpreter's, for operands of each of some sorts.
+pub(super) fn check_lowered(name: &str, graph: &Graph, sorts: &[Sort]) {
+    let Some(machine) = super::device() else { return };
+    let program = Program::new(expand(graph).expect(name), Arith::PAM).expect(name);
+    let mut forward = super::load(machine, &program).expect(name);
     let mut random = Random::new(7);
-    let inputs: Values = program
-        .graph()
-        .inputs()
-        .iter()
-        .map(|i| {
-            let shape = program.graph().shape(i.node).to_vec();
-            (i.name.clone(), values(&mut random, &shape, sort))
-        })
-        .collect();
-    let wanted = interpret::run(&program, &inputs).expect(name);
-    let found = super::run(machine, &program, &inputs).expect(name);
-    for (output, value) in &wanted {
-        let differs = value.first_difference(&found[output]);
-        assert_eq!(differs, None, "{name}: {output} with {sort:?} operands");
+    for sort in sorts {
+        let inputs: Values = program
+            .graph()
+            .inputs()
+            .iter()
+            .map(|i| {
+                let ty = program.graph().ty(i.node);
+                (i.name.clone(), values(&mut random, ty, *sort))
+            })
+            .collect();
+        let wanted = interpret::run(&program, &inputs).expect(name);
+        let found = super::feed(&mut forward, &program, &inputs).expect(name);
+        for (output, value) in &wanted {
+            let differs = value.first_difference(&found[output]);
+            assert_eq!(differs, None, "{name}: {output} with {sort:?} operands");
+        }
     }
 }
 
@@ -74,7 +85,7 @@ fn tiles_of_plain_numbers_over_more_than_a_chunk() {
         %y = matmul %a, %b
         return %y
     }";
-    check("plain", text, Sort::Plain);
+    check("plain", text, &[Sort::Plain]);
 }
 
 #[test]
@@ -83,7 +94,7 @@ fn tiles_with_zeros_and_odd_edges() {
         %y = matmul %a, %b
         return %y
     }";
-    check("edges", text, Sort::Zeros);
+    check("edges", text, &[Sort::Zeros]);
 }
 
 #[test]
@@ -95,7 +106,7 @@ fn tiles_of_transposed_operands_and_batches() {
         %y = transpose %p {perm = [0, 2, 1]}
         return %y
     }";
-    check("transposed", text, Sort::Zeros);
+    check("transposed", text, &[Sort::Zeros]);
 }
 
 #[test]
@@ -104,6 +115,34 @@ fn tiles_that_share_nothing_but_their_size() {
         %y = matmul %a, %b
         return %y
     }";
-    check("special", text, Sort::Special);
-    check("mixed", text, Sort::Mixed);
+    check("anything", text, &[Sort::Special, Sort::Mixed]);
+}
+
+/// The gradient of an operand by exact slopes, in every arrangement of the operands.
+fn check_slopes(row: &str, [ta, tb]: [bool; 2], (m, k, n): (usize, usize, usize)) {
+    let shape = |swap: bool, a: usize, b: usize| if swap { [b, a] } else { [a, b] };
+    let (a, b) = (shape(ta, m, k), shape(tb, k, n));
+    let of = if row == "pam.matmul_da" { a } else { b };
+    let batched = |[p, q]: [usize; 2]| format!("f32[2, {p}, {q}]");
+    let [g, a, b, of] = [[m, n], a, b, of].map(batched);
+    let text = format!(
+        "graph @f(%g: {g}, %a: {a}, %b: {b}) -> {of} {{
+            %y = {row} %g, %a, %b {{ta = {ta}, tb = {tb}}}
+            return %y
+        }}"
+    );
+    let sorts = [Sort::Plain, Sort::Zeros, Sort::Special, Sort::Mixed];
+    check(&format!("{row}, ta = {ta}, tb = {tb}"), &text, &sorts);
+}
+
+#[test]
+fn tiles_of_exact_slopes_with_even_edges() {
+    check_slopes("pam.matmul_da", [false, false], (64, 64, 272));
+    check_slopes("pam.matmul_db", [true, true], (272, 64, 32));
+}
+
+#[test]
+fn tiles_of_exact_slopes_with_odd_edges() {
+    check_slopes("pam.matmul_da", [true, false], (37, 35, 70));
+    check_slopes("pam.matmul_db", [false, true], (70, 41, 37));
 }

@@ -8,7 +8,7 @@ use pamc_passes::pass::{expand, lower};
 use pamc_passes::program::Program;
 
 /// What a contraction is called, and its graph.
-pub const CASES: [(&str, &str); 8] = [
+pub const CASES: [(&str, &str); 12] = [
     ("a·b", "%x: f32[1024, 1024], %y: f32[1024, 1024]) -> f32[1024, 1024] {\n%z = matmul %x, %y"),
     (
         "aᵀ·b",
@@ -29,17 +29,37 @@ pub const CASES: [(&str, &str); 8] = [
         "%x: f32[1000, 777], %y: f32[777, 500]) -> f32[1000, 500] {\n%z = matmul %x, %y",
     ),
     (
-        "exact slope of a",
+        "slope of a",
         "%g: f32[1024, 1024], %x: f32[1024, 1024], %y: f32[1024, 1024]) -> f32[1024, 1024] {\n\
          %z = pam.matmul_da %g, %x, %y {ta = false, tb = false}",
     ),
     (
-        "exact slope of b",
+        "slope of b",
         "%g: f32[1024, 1024], %x: f32[1024, 1024], %y: f32[1024, 1024]) -> f32[1024, 1024] {\n\
          %z = pam.matmul_db %g, %x, %y {ta = false, tb = false}",
     ),
     (
-        "convolution 3×3",
+        "slope of aᵀ",
+        "%g: f32[1024, 1024], %x: f32[1024, 1024], %y: f32[1024, 1024]) -> f32[1024, 1024] {\n\
+         %z = pam.matmul_da %g, %x, %y {ta = true, tb = true}",
+    ),
+    (
+        "batched slope",
+        "%g: f32[8, 256, 256], %x: f32[8, 256, 256], %y: f32[8, 256, 256]) -> f32[8, 256, 256] {\n\
+         %z = pam.matmul_db %g, %x, %y {ta = false, tb = true}",
+    ),
+    (
+        "uneven slope",
+        "%g: f32[1000, 500], %x: f32[1000, 777], %y: f32[777, 500]) -> f32[1000, 777] {\n\
+         %z = pam.matmul_da %g, %x, %y {ta = false, tb = false}",
+    ),
+    (
+        "strided conv",
+        "%x: f32[8, 64, 33, 31], %y: f32[64, 32, 3, 3]) -> f32[8, 64, 17, 16] {\n\
+         %z = conv %x, %y {pads = [1, 1, 1, 1], strides = [2, 2], groups = 2}",
+    ),
+    (
+        "conv 3×3",
         "%x: f32[8, 64, 32, 32], %y: f32[64, 64, 3, 3]) -> f32[8, 64, 32, 32] {\n\
          %z = conv %x, %y {pads = [1, 1, 1, 1]}",
     ),

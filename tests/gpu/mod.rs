@@ -4,8 +4,10 @@
 pub mod assemble;
 mod code;
 mod contractions;
+mod convolutions;
 mod generated;
 mod matmuls;
+mod sums;
 mod training;
 
 use std::collections::{BTreeMap, HashSet};
@@ -41,16 +43,29 @@ pub fn run(
     program: &Program,
     inputs: &Values,
 ) -> Result<Values, String> {
+    feed(&mut load(machine, program)?, program, inputs)
+}
+
+/// A program on a Vulkan device, its modules having been validated.
+pub fn load(machine: Box<dyn Machine>, program: &Program) -> Result<GpuForward, String> {
     let target = machine.target();
     let code = gpu::compile_run(program, target, target.formats()[0]).map_err(|e| e.to_string())?;
     code.modules.iter().try_for_each(|m| validate(&m.bytes))?;
+    GpuForward::new(&code, program.graph().clone(), machine).map_err(|e| e.to_string())
+}
+
+/// Outputs of a program that is on a device.
+pub fn feed(
+    forward: &mut GpuForward,
+    program: &Program,
+    inputs: &Values,
+) -> Result<Values, String> {
     let graph = program.graph();
     let is_data = |name: &str| graph.find_input(name).is_some_and(|i| i.kind == InputKind::Data);
     let (data, state): (Values, Values) =
         inputs.clone().into_iter().partition(|(name, _)| is_data(name));
     let state: BTreeMap<String, Tensor> = state.into_iter().collect();
-    let forward = GpuForward::new(&code, graph.clone(), machine);
-    forward.map_err(|e| e.to_string())?.run(&data, &state).map_err(|e| e.to_string())
+    forward.run(&data, &state).map_err(|e| e.to_string())
 }
 
 /// What `spirv-val` says of a module; each is asked about once.

@@ -19,13 +19,16 @@ pub struct Shape {
     pub threads: usize,
     /// Arrays in workgroup memory: `%s0`, `%s1`, …
     pub shared: Vec<(VecTy, usize)>,
+    /// Of a contraction by tiles: rows and columns of the output that a workgroup computes, and terms of
+    /// the operands that are in its memory at a time.
+    pub tile: Option<[usize; 3]>,
 }
 
 impl Shape {
     /// Enough workgroups for so many items of work, a thread taking `each` of them.
     pub fn new(items: usize, each: usize) -> Shape {
         let groups = items.div_ceil(THREADS * each).max(1);
-        Shape { groups, threads: THREADS, shared: Vec::new() }
+        Shape { groups, threads: THREADS, shared: Vec::new(), tile: None }
     }
 
     /// The grid: along x, and where that is too long also along y.

@@ -7,6 +7,7 @@ mod abi;
 mod builder;
 pub(crate) mod contract;
 mod float;
+pub(crate) mod fold;
 pub(crate) mod kernel;
 mod module;
 pub(crate) mod nest;

@@ -121,6 +121,10 @@ impl<'t> Module<'t> {
                 scan::emit(&mut b, UNNAMED, s);
                 ("scan", b.finish())
             }
+            Kernel::Windowed(_) | Kernel::Fold(_) => {
+                let message = "a kernel of GPU code in the schedule of a processor";
+                return Err(Error::Program { message: message.into() });
+            }
         };
         let name = format!("{kind}_{}", digits(&text));
         self.names.insert(kernel.clone(), name.clone());

@@ -6,6 +6,7 @@ mod factor;
 mod loops;
 mod plan;
 mod reduce;
+mod scatter;
 pub(crate) mod threads;
 
 use std::collections::HashMap;

@@ -7,9 +7,9 @@ use super::plan::{self, Argument, Format, Launch, Module, Requirements};
 use super::{GpuTarget, check, tools};
 use crate::Error;
 use crate::codegen::compile_gpu;
-use crate::emit::{Builder, Code, contract, kernel::Shape, nest, scan};
-use crate::schedule::Kernel;
+use crate::emit::{Builder, Code, contract, fold, kernel::Shape, nest, scan};
 use crate::schedule::nest::{Kind, Nest};
+use crate::schedule::{Kernel, WindowedSpec};
 
 /// A kernel that has been written.
 pub(super) struct Made {
@@ -90,7 +90,17 @@ impl Kernels {
             }
             Kernel::Matmul(spec) => {
                 let name = format!("contract_{number}");
-                let shape = contract::threads(&mut b, &name, spec);
+                let shape = contract::threads(&mut b, &name, spec, [&None, &None, &None]);
+                (name, shape)
+            }
+            Kernel::Windowed(WindowedSpec { spec, windows }) => {
+                let name = format!("contract_{number}");
+                let shape = contract::threads(&mut b, &name, spec, windows.each_ref());
+                (name, shape)
+            }
+            Kernel::Fold(f) => {
+                let name = format!("fold_{number}");
+                let shape = fold::threads(&mut b, &name, f);
                 (name, shape)
             }
             Kernel::Scan(s) => {
@@ -135,6 +145,7 @@ impl Kernels {
             module: i % count,
             workgroup: [made.shape.threads as u32, 1, 1],
             shared_bytes: made.shape.shared_bytes(),
+            tile: made.shape.tile,
             bindings: made.bindings,
             writes: made.writes,
             origin: made.origin,

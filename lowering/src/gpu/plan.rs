@@ -175,6 +175,9 @@ pub struct Kernel {
     pub workgroup: [u32; 3],
     /// Bytes of workgroup (shared) memory, allocated in the code.
     pub shared_bytes: usize,
+    /// Of a contraction by tiles: rows and columns of the output that a workgroup computes, and terms of
+    /// the operands that are in workgroup memory at a time.
+    pub tile: Option<[usize; 3]>,
     /// Number of arguments, each a range of a buffer.
     pub bindings: usize,
     /// Which of them it writes.

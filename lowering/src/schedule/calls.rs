@@ -4,16 +4,17 @@ use pamc_passes::ir::{Node, NodeId};
 use pamc_passes::ops::{Prim, normalize_axis};
 
 use super::build::{self, Builder, Built};
+use super::contraction::contraction;
 use super::fuse::{Fusion, Work};
 use super::nest::{Param, Position};
 use super::scan::scan;
 use super::view::{View, ViewOp};
-use super::{Call, Kernel, Machine};
+use super::{Call, Kernel, Machine, WindowedSpec, fold};
 use crate::Error;
-use crate::kernels::{Arith, Kind, MatmulSpec, Operand};
+use crate::kernels::Kind;
 
 /// Inputs whose buffers may hold subnormals.
-type Raw<'a> = &'a dyn Fn(NodeId) -> bool;
+pub(super) type Raw<'a> = &'a dyn Fn(NodeId) -> bool;
 
 /// The calls of all groups, in order of execution.
 pub fn calls(fusion: &Fusion, raw: Raw, machine: &Machine) -> Result<Vec<Call>, Error> {
@@ -35,7 +36,12 @@ pub fn update(fusion: &Fusion, new: NodeId, old: NodeId, out: &mut Vec<Call>) ->
 }
 
 /// A nest as a call, unless it does nothing.
-fn push(fusion: &Fusion, out: &mut Vec<Call>, built: Built, node: NodeId) -> Result<(), Error> {
+pub(super) fn push(
+    fusion: &Fusion,
+    out: &mut Vec<Call>,
+    built: Built,
+    node: NodeId,
+) -> Result<(), Error> {
     let Built { nest, values, unseen } = built;
     if let Some(id) = unseen {
         return Err(no_view(fusion, id, node));
@@ -86,7 +92,14 @@ fn special(
         }
         Some(Prim::Concat) => return concat(fusion, raw, id, node, out),
         Some(Prim::Pad) => return pad(fusion, raw, id, node, out),
-        Some(Prim::Fold) => return fold(fusion, raw, id, node, out),
+        Some(Prim::Fold) if *machine == Machine::Gpu => {
+            let from = fusion.based[node.inputs[0].index()].base;
+            let kernel = Kernel::Fold(fold::fold(fusion, id, raw(from)));
+            let args = vec![from, id];
+            let writes = vec![id];
+            out.push(Call { kernel, args, writes, scratch: None, scratch_offset: 0, node: id });
+        }
+        Some(Prim::Fold) => return fold_in_order(fusion, raw, id, node, out),
         Some(Prim::ScatterAdd) => return scatter(fusion, raw, id, node, out),
         other => {
             let message = format!("no kernel for {} ({other:?})", node.op.name);
@@ -143,7 +156,7 @@ fn pad(
 
 /// Adds every window element to the position it was read from: over batch and channel, then in
 /// order over the kernel index, then over the windows.
-fn fold(
+fn fold_in_order(
     fusion: &Fusion,
     raw: Raw,
     id: NodeId,
@@ -199,76 +212,6 @@ fn scatter(
     push(fusion, out, b.finish(), id)
 }
 
-/// An operand of a contraction: the view of its buffer over batch, row and column.
-fn operand(
-    fusion: &Fusion,
-    id: NodeId,
-    batch: &[usize],
-    swap: bool,
-) -> (NodeId, Operand, [usize; 2]) {
-    let mut view = fusion.view(id);
-    let rank = view.shape.len();
-    if swap {
-        view.shape.swap(rank - 2, rank - 1);
-        view.strides.swap(rank - 2, rank - 1);
-    }
-    let dims = [view.shape[rank - 2], view.shape[rank - 1]];
-    let view = view.broadcast(&[batch, &dims].concat());
-    let base = fusion.based[id.index()].base;
-    let len = fusion.graph.ty(base).len();
-    (base, Operand { len, offset: view.offset, strides: view.strides }, dims)
-}
-
-fn contraction(
-    fusion: &Fusion,
-    raw: Raw,
-    machine: &Machine,
-    id: NodeId,
-    out: &mut Vec<Call>,
-) -> Result<(), Error> {
-    let node = fusion.graph.node(id);
-    let batch = node.ty.shape[..node.ty.rank() - 2].to_vec();
-    let (ta, tb) = (node.attrs.flag("ta"), node.attrs.flag("tb"));
-    let x = &node.inputs;
-    let read = |i: usize, swap: bool| operand(fusion, x[i], &batch, swap);
-    // Rows, columns and terms: see the rows of the op table for what each sums.
-    let (a, b, at, swap_out) = match node.op.prim() {
-        Some(Prim::PamMatmulDa) => (read(0, false), read(2, !tb), Some(read(1, ta)), ta),
-        Some(Prim::PamMatmulDb) => (read(0, true), read(1, ta), Some(read(2, !tb)), !tb),
-        _ => (read(0, ta), read(1, tb), None, false),
-    };
-    let ([m, k], n) = (a.2, b.2[1]);
-    if k == 0 {
-        push(fusion, out, build::filled(fusion, raw, id, 0), id)?;
-        return Ok(());
-    }
-    let mut dense = View::dense(&node.ty.shape);
-    if swap_out {
-        let rank = dense.strides.len();
-        dense.strides.swap(rank - 2, rank - 1);
-    }
-    let result = Operand { len: node.ty.len(), offset: 0, strides: dense.strides };
-    let arith = match node.op.prim() {
-        Some(Prim::FMatmul) => Arith::Float,
-        _ => Arith::Pam,
-    };
-    let mut args = vec![a.0, b.0];
-    let kind = match at {
-        Some((base, at, _)) => {
-            args.push(base);
-            Kind::Slope { at }
-        }
-        None => Kind::Product,
-    };
-    args.push(id);
-    let spec = MatmulSpec { batch, m, k, n, a: a.1, b: b.1, out: result, arith, kind };
-    let scratch = machine.scratch(&spec)?;
-    let kernel = Kernel::Matmul(spec);
-    let call = Call { kernel, args, writes: vec![id], scratch, scratch_offset: 0, node: id };
-    out.push(call);
-    Ok(())
-}
-
 impl Call {
     /// Length of each parameter's buffer, as the kernel declares it.
     pub fn params(&self) -> Vec<Param> {
@@ -277,7 +220,8 @@ impl Call {
         match &self.kernel {
             Kernel::Nest(nest) => nest.params.clone(),
             Kernel::Scan(scan) => scan.params.to_vec(),
-            Kernel::Matmul(spec) => {
+            Kernel::Fold(fold) => fold.params.to_vec(),
+            Kernel::Matmul(spec) | Kernel::Windowed(WindowedSpec { spec, .. }) => {
                 let at = match &spec.kind {
                     Kind::Product => None,
                     Kind::Slope { at } => Some(at.len),

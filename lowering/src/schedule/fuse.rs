@@ -15,6 +15,7 @@ use petgraph::algo::has_path_connecting;
 use petgraph::graphmap::DiGraphMap;
 
 use super::view::{View, ViewOp};
+use super::windows::{Windowed, windowed};
 
 /// Kernels with more members than this take no more.
 const MEMBERS: usize = 192;
@@ -72,6 +73,8 @@ pub struct Fusion<'g> {
     pub based: Vec<Based>,
     /// Kernels, in order of execution.
     pub groups: Vec<Group>,
+    /// Whether contractions find their operands in the windows of images.
+    pub windows: bool,
     demands: Vec<Vec<Demand>>,
     /// From each kernel to those that read its results.
     flow: DiGraphMap<usize, ()>,
@@ -170,12 +173,14 @@ fn row_chain(outer: &[usize], inner: &[usize]) -> Vec<ViewOp> {
 }
 
 impl<'g> Fusion<'g> {
-    /// Decide for a graph; `copies` are reshapes that must make a value of their own.
-    pub fn new(graph: &'g Graph, copies: &HashSet<NodeId>) -> Fusion<'g> {
+    /// Decide for a graph; `copies` are reshapes that must make a value of their own. With `windows`,
+    /// contractions read images as the columns of a convolution.
+    pub fn new(graph: &'g Graph, copies: &HashSet<NodeId>, windows: bool) -> Fusion<'g> {
         let mut fusion = Fusion {
             graph,
             based: Vec::with_capacity(graph.len()),
             groups: Vec::new(),
+            windows,
             demands: vec![Vec::new(); graph.len()],
             flow: DiGraphMap::new(),
         };
@@ -243,10 +248,20 @@ impl<'g> Fusion<'g> {
             Some(_) => {
                 let group = self.start(Work::Special, id);
                 for &operand in &node.inputs {
-                    self.demand(operand, group, None);
+                    let windowed = self.windowed(node, operand, false);
+                    self.demand(windowed.map_or(operand, |w| w.source), group, None);
                 }
             }
         }
+    }
+
+    /// How an operand of a contraction lies in the windows of an image, if that is where it is read.
+    pub fn windowed(&self, node: &Node, operand: NodeId, swap: bool) -> Option<Windowed> {
+        let contraction = node.op.prim().is_some_and(Prim::is_contraction);
+        if !self.windows || !contraction || node.ty.is_empty() {
+            return None;
+        }
+        windowed(self, operand, &node.ty.shape[..node.ty.rank() - 2], swap)
     }
 
     /// A new group with this root, read by all who demand it.

@@ -3,12 +3,15 @@
 pub mod build;
 mod calls;
 mod canonicalize;
+mod contraction;
+pub mod fold;
 pub mod fuse;
 mod in_place;
 mod memory;
 pub mod nest;
 pub mod scan;
 pub mod view;
+pub mod windows;
 
 use std::collections::HashMap;
 
@@ -17,8 +20,10 @@ use pamc_passes::ir::{Graph, InputKind, NodeId, TensorType};
 use crate::gpu::plan;
 use crate::kernels::{KernelTarget, MatmulSpec, scratch_len};
 pub use canonicalize::{Canonical, canonicalize};
+use fold::Fold;
 use nest::Nest;
 use scan::Scan;
+use windows::Windows;
 
 /// Alignment of every buffer, in bytes.
 pub const ALIGN: usize = 64;
@@ -75,8 +80,21 @@ pub enum Kernel {
     Nest(Nest),
     /// A contraction.
     Matmul(MatmulSpec),
+    /// A contraction with operands in the windows of images, for GPUs only.
+    Windowed(WindowedSpec),
     /// A scan.
     Scan(Scan),
+    /// A fold, for GPUs only: a processor's is a nest.
+    Fold(Fold),
+}
+
+/// A contraction and where the elements of its operands lie that have no strides for rows and columns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WindowedSpec {
+    /// The contraction; strides of rows and columns mean nothing where there are windows.
+    pub spec: MatmulSpec,
+    /// Windows of a, b and of what slopes are taken at.
+    pub windows: [Option<Windows>; 3],
 }
 
 /// One kernel applied to values.
@@ -178,7 +196,7 @@ impl Schedule {
             }
         }
         let raw = |id: NodeId| matches!(places.get(&id), Some(Place::Input(_)));
-        let fusion = fuse::Fusion::new(&graph, &copies);
+        let fusion = fuse::Fusion::new(&graph, &copies, *machine == Machine::Gpu);
         let mut calls = calls::calls(&fusion, &raw, machine)?;
         if boundary.replaces() {
             for (new, old, safe) in in_place::replacements(&graph, &calls) {

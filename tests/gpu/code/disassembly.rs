@@ -158,7 +158,8 @@ pub fn inner_loops(kernel: &[Instruction]) -> Vec<Loop> {
             b[0].address == at
                 || around.is_some_and(|(from, to)| (*from..=*to).contains(&b[0].address))
         };
-        let parts = blocks.iter().filter(|(b, l)| inside(b) && (b[0].address == at || !hot(l)));
+        let own = |(b, l): &&(&[Instruction], Loop)| b[0].address == at || l.products == 0;
+        let parts = blocks.iter().filter(|p| inside(p.0)).filter(own);
         look_at(parts.flat_map(|(b, _)| b.iter()))
     };
     let mut out: Vec<Loop> = blocks.iter().filter(|(_, l)| hot(l)).map(way).collect();

@@ -13,7 +13,8 @@ use std::process::Command;
 pub struct Usage {
     /// Registers of a thread.
     pub registers: u32,
-    /// Bytes (NVIDIA) or registers (AMD) kept in memory for lack of registers.
+    /// Bytes (NVIDIA) or registers (AMD) kept in memory for lack of registers; AMD's scalar ones are kept
+    /// in vector registers instead.
     pub spilled: u32,
     /// Bytes of shared memory of a group.
     pub shared: u32,
@@ -105,7 +106,7 @@ pub fn amd_usage(assembly: &str) -> BTreeMap<String, Usage> {
         };
         let usage = Usage {
             registers: number(".vgpr_count"),
-            spilled: number(".vgpr_spill_count") + number(".sgpr_spill_count"),
+            spilled: number(".vgpr_spill_count"),
             shared: number(".group_segment_fixed_size"),
         };
         if let Some((_, symbol)) = entries.iter().find(|(key, _)| *key == ".symbol") {
@@ -156,7 +157,7 @@ amdhsa.kernels:
     .vgpr_count:     3
 ";
         let usage = amd_usage(text);
-        assert_eq!(usage["one"], Usage { registers: 44, spilled: 3, shared: 1024 });
+        assert_eq!(usage["one"], Usage { registers: 44, spilled: 2, shared: 1024 });
         assert_eq!(usage["two"], Usage { registers: 3, spilled: 0, shared: 0 });
     }
 }

@@ -4,8 +4,10 @@ use super::super::builder::{Builder, Code};
 use super::super::nest::INDEX;
 use super::super::types::{Elem, Value, VecTy};
 use super::loops::{bits, index, pack};
-use super::tile::{DEPTH, Fetch, Side};
+use super::tile::{Fetch, Side};
+use super::window;
 use crate::kernels::Operand;
+use crate::schedule::windows::Windows;
 use pamc_passes::ir::DType;
 
 const F32: VecTy = VecTy::scalar(Elem::F32);
@@ -97,7 +99,7 @@ pub(super) fn fetch(
 fn place(b: &mut Builder, side: &Side, item: Value) -> (Value, [Value; 2]) {
     let (four, row) = (index(b, 4), index(b, side.tile));
     let (width, depth) = if side.fetch == Fetch::Deep {
-        let vectors = index(b, DEPTH / 4);
+        let vectors = index(b, side.terms / 4);
         let depth = b.binary("arith.remui", item, vectors);
         (b.binary("arith.divui", item, vectors), b.binary("arith.muli", depth, four))
     } else {
@@ -126,7 +128,7 @@ fn clamped(
 
 /// The four elements of one item.
 fn vector(b: &mut Builder, side: &Side, from: &From, at: [Value; 2]) -> Value {
-    let depth = index(b, DEPTH);
+    let depth = index(b, side.terms);
     let start = b.binary("arith.muli", from.tile, depth);
     let width = b.binary("arith.addi", from.first, at[0]);
     let depth = b.binary("arith.addi", start, at[1]);
@@ -202,7 +204,27 @@ impl Reader<'_> {
         self.filled(b, value, inside)
     }
 
+    /// One element that is looked up.
+    fn looked_up(&self, b: &mut Builder, windows: &Windows, width: Value, depth: Value) -> Value {
+        let side = self.side;
+        let whole = side.whole();
+        let (width, is_width) = clamped(b, width, (side.width.0, whole.0, 1));
+        let (depth, is_depth) = clamped(b, depth, (side.depth.0, whole.1, 1));
+        let at = if side.width.1 < side.depth.1 { [width, depth] } else { [depth, width] };
+        let (at, inside) = window::locate(b, windows, self.from.base, at);
+        let value = load_one(b, side, at);
+        let mut value = bits(b, value);
+        if let Some(inside) = inside {
+            let zero = b.int(I32, 0);
+            value = b.select(inside, value, zero);
+        }
+        self.filled(b, value, [is_width, is_depth])
+    }
+
     fn one(&self, b: &mut Builder, width: Value, depth: Value) -> Value {
+        if let Some(windows) = &self.side.windows {
+            return self.looked_up(b, windows, width, depth);
+        }
         let (at, inside) = self.at(b, (width, 1), (depth, 1));
         let value = load_one(b, self.side, at);
         let value = bits(b, value);

@@ -32,7 +32,7 @@ impl Tiled<'_> {
     }
 
     /// A row or column of the output: threads take four neighbours in each half of a tile.
-    fn position(&self, b: &mut Builder, place: &Place, s: usize, i: usize) -> Value {
+    pub(super) fn position(&self, b: &mut Builder, place: &Place, s: usize, i: usize) -> Value {
         let width = self.width(s);
         let four = index(b, 4);
         let offset = index(b, i / 4 * (width / 2) + i % 4);

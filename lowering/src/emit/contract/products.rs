@@ -5,13 +5,16 @@ use super::super::kernel::{self, elements};
 use super::super::types::{Elem, Value};
 use super::super::{float, pam};
 use super::loops::{bits, for_carrying, index};
-use super::tile::{CELL, DEPTH, UNROLL};
+use super::tile::{CELL, UNROLL};
 use super::tiled::{BIAS, FLAGS, FOUR, I32, Place, TILES, Tiled, largest};
 
 const MIN_NORMAL: i64 = 0x0080_0000;
 const MAGNITUDE: i64 = 0x7FFF_FFFF;
 /// The magnitude of a zero in the general kernel: any sum with it, less the bias, is not positive.
 const NOTHING: i64 = -0x4000_0000;
+/// What the general kernel subtracts from the magnitudes of each operand: the bias in two parts that
+/// leave fractions alone.
+const PARTS: [i64; 2] = [0x2000_0000, BIAS - 0x2000_0000];
 
 impl Tiled<'_> {
     /// Runs over the terms of a tile, some of them written out one after the other for LLVM to schedule;
@@ -25,7 +28,7 @@ impl Tiled<'_> {
         body: impl Fn(&mut Builder, &[Vec<Value>], &[Value]) -> Vec<Value>,
     ) -> Vec<Value> {
         let count = if unroll && b.code() != Code::Spirv { UNROLL } else { 1 };
-        let ends = [0, DEPTH, count].map(|v| index(b, v));
+        let ends = [0, self.tile.terms, count].map(|v| index(b, v));
         for_carrying(b, ends, sums, |b, first, sums| {
             let origins: Vec<(usize, Value)> = halves
                 .iter()
@@ -86,7 +89,11 @@ impl Tiled<'_> {
         sums: &[Value],
     ) -> Vec<Value> {
         self.terms(b, place, (true, &[(0, half), (1, half)]), sums, |b, cells, sums| {
-            outer(b, sums, |b, i, j| b.binary("arith.addi", cells[0][i], cells[1][j]))
+            outer(b, sums, |b, i, j| {
+                let [x, y] = [(0, cells[0][i]), (1, cells[1][j])]
+                    .map(|factor| self.factor(b, place, factor, CELL * i + j));
+                b.binary("arith.addi", x, y)
+            })
         })
     }
 
@@ -109,7 +116,9 @@ impl Tiled<'_> {
         let sums = self.terms(b, place, (true, &halves), sums, |b, cells, sums| {
             let [m, n, p, q] = [0, 1, 2, 3].map(|c| &cells[c]);
             outer(b, sums, |b, i, j| {
-                let sum = b.binary("arith.addi", m[i], n[j]);
+                let [x, y] = [(0, m[i]), (1, n[j])]
+                    .map(|factor| self.factor(b, place, factor, CELL * i + j));
+                let sum = b.binary("arith.addi", x, y);
                 let magnitude = match b.code() {
                     // A subnormal is flushed by the addition that takes it.
                     Code::Llvm | Code::Cpu => b.binary("arith.maxsi", sum, none),
@@ -174,13 +183,13 @@ impl Tiled<'_> {
         });
     }
 
-    /// Replace one half by its signs, and write the magnitudes, less half the bias, to the other one,
-    /// which waits for the next tile.
+    /// Replace one half by its signs, and write the magnitudes, less a part of the bias, to the other
+    /// one, which waits for the next tile.
     fn take_apart(&self, b: &mut Builder, place: &Place, s: usize, [half, other]: [Value; 2]) {
         let starts = [half, other].map(|h| self.start(b, s, h));
         self.each_vector(b, place, (s, half), |b, bits, item| {
             let [mask, top, least, nothing, bias] =
-                [MAGNITUDE, i64::from(i32::MIN), MIN_NORMAL, NOTHING, BIAS / 2]
+                [MAGNITUDE, i64::from(i32::MIN), MIN_NORMAL, NOTHING, PARTS[s]]
                     .map(|v| b.int(FOUR, v));
             let magnitude = b.binary("arith.andi", bits, mask);
             let sign = b.binary("arith.andi", bits, top);
@@ -204,12 +213,17 @@ impl Tiled<'_> {
     ) -> Vec<Value> {
         self.terms(b, place, (false, &[(0, half), (1, half)]), sums, |b, cells, sums| {
             let bias = b.int(I32, BIAS);
+            let float = |b: &mut Builder, v| b.convert("arith.bitcast", v, Elem::F32);
             let left = &cells[0];
             let right: Vec<Value> =
                 cells[1].iter().map(|&y| b.binary("arith.addi", y, bias)).collect();
             outer(b, sums, |b, i, j| {
-                let [x, y] = [left[i], right[j]].map(|v| b.convert("arith.bitcast", v, Elem::F32));
-                let product = pam::mul(b, x, y);
+                let mut factors = [left[i], right[j]].map(|v| float(b, v));
+                if let Some(slope) = &self.slope {
+                    let at = float(b, place.fractions[CELL * i + j]);
+                    factors[slope.of] = pam::mul_slope(b, at, factors[slope.of]);
+                }
+                let product = pam::mul(b, factors[0], factors[1]);
                 bits(b, product)
             })
         })

@@ -1,11 +1,14 @@
 //! Which tile of the output a workgroup computes, and how its operands are fetched.
 
 use crate::kernels::{Kind, MatmulSpec, Operand};
+use crate::schedule::windows::Windows;
 
 /// Rows and columns of the output that a thread computes.
 pub(super) const CELL: usize = 8;
-/// Terms of a tile of the operands.
-pub(super) const DEPTH: usize = 16;
+/// Terms of a tile of the operands; fewer for slopes, which need a second register for each sum.
+const TERMS: [usize; 2] = [16, 8];
+/// Threads below which a thread brings too many elements at a time to have registers for slopes.
+const SLOPE_THREADS: usize = 64;
 /// Terms that are written out one after the other.
 pub(super) const UNROLL: usize = 8;
 /// Multiprocessors of a device of the size that tiles are chosen for.
@@ -27,22 +30,31 @@ const TILES: [([usize; 2], usize); 6] = [
 pub(super) struct Tile {
     pub rows: usize,
     pub columns: usize,
+    /// Terms of the operands that are in workgroup memory at a time.
+    pub terms: usize,
 }
 
 impl Tile {
     /// The tile for a contraction; `None` where tiles do not pay.
     pub fn choose(spec: &MatmulSpec) -> Option<Tile> {
         let small = spec.m < 16 || spec.n < 16 || spec.k < UNROLL;
-        if small || spec.m * spec.n * spec.k < PRODUCTS || spec.kind != Kind::Product {
+        if small || spec.m * spec.n * spec.k < PRODUCTS {
             return None;
         }
         let batch: usize = spec.batch.iter().product();
-        let cost = |&([rows, columns], price): &([usize; 2], usize)| {
+        let cost = |&(Tile { rows, columns, .. }, price): &(Tile, usize)| {
             let groups = batch * spec.m.div_ceil(rows) * spec.n.div_ceil(columns);
             groups.div_ceil(PROCESSORS) * rows * columns * price
         };
-        let ([rows, columns], _) = TILES.into_iter().min_by_key(cost)?;
-        Some(Tile { rows, columns })
+        let slope = spec.kind != Kind::Product;
+        let terms = TERMS[usize::from(slope)];
+        let tiles = TILES.into_iter().map(|(t, price)| (Tile::new(t, terms), price));
+        let tiles = tiles.filter(|(tile, _)| !slope || tile.threads() >= SLOPE_THREADS);
+        tiles.min_by_key(cost).map(|(tile, _)| tile)
+    }
+
+    fn new([rows, columns]: [usize; 2], terms: usize) -> Tile {
+        Tile { rows, columns, terms }
     }
 
     pub fn threads(self) -> usize {
@@ -71,8 +83,11 @@ pub(super) struct Side {
     /// Extents and axes of the operand.
     pub width: (usize, usize),
     pub depth: (usize, usize),
-    /// Extent of the tile.
+    /// Extent of the tile, and its terms.
     pub tile: usize,
+    pub terms: usize,
+    /// Where rows and columns lie, if not by strides.
+    pub windows: Option<Windows>,
 }
 
 impl Side {
@@ -80,24 +95,51 @@ impl Side {
         param: usize,
         operand: &Operand,
         (width, depth): ((usize, usize), (usize, usize)),
-        tile: usize,
+        tile: (usize, usize),
     ) -> Side {
         let fetch = match (operand.strides[width.1], operand.strides[depth.1]) {
             (1, _) if in_fours(operand, width) => Fetch::Wide,
             (_, 1) if in_fours(operand, depth) => Fetch::Deep,
             _ => Fetch::Single,
         };
-        Side { param, operand: operand.clone(), fetch, width, depth, tile }
+        let (operand, (tile, terms)) = (operand.clone(), tile);
+        Side { param, operand, fetch, width, depth, tile, terms, windows: None }
+    }
+
+    /// What a thread's sums go to, or meet element by element: four neighbours of a row in one access,
+    /// or each for itself.
+    pub fn across(
+        param: usize,
+        operand: &Operand,
+        dims: ((usize, usize), (usize, usize)),
+        tile: (usize, usize),
+    ) -> Side {
+        let side = Side::new(param, operand, dims, tile);
+        let fetch = if side.fetch == Fetch::Wide { Fetch::Wide } else { Fetch::Single };
+        Side { fetch, ..side }
+    }
+
+    /// The same side, its elements looked up in windows if there are any; `swapped` exchanges rows and
+    /// columns.
+    pub fn in_windows(mut self, windows: Option<&Windows>, swapped: bool) -> Side {
+        self.windows = windows.cloned();
+        if let Some(windows) = &mut self.windows {
+            self.fetch = Fetch::Single;
+            if swapped {
+                windows.digits.reverse();
+            }
+        }
+        self
     }
 
     /// Vectors of four in a tile.
     pub fn items(&self) -> usize {
-        self.tile / 4 * DEPTH
+        self.tile / 4 * self.terms
     }
 
     /// Whether every vector of a tile is inside the operand along the width, and along the depth.
     pub fn whole(&self) -> (bool, bool) {
-        (self.width.0.is_multiple_of(self.tile), self.depth.0.is_multiple_of(DEPTH))
+        (self.width.0.is_multiple_of(self.tile), self.depth.0.is_multiple_of(self.terms))
     }
 }
 

@@ -10,6 +10,9 @@
 //! product in full.
 //!
 //! A chunk's sum is added to the output when the chunk ends.
+//!
+//! Exact slopes take the same ways: before the products, one operand's bits become those of a power of
+//! two, by the fraction of what the slope is taken at, which stays in a register for each sum.
 
 use super::super::builder::Builder;
 use super::super::float;
@@ -18,8 +21,10 @@ use super::super::nest::INDEX;
 use super::super::types::{Elem, Value, VecTy};
 use super::fetch::{self, Fetched};
 use super::loops::{branch, elements, for_carrying, index};
-use super::tile::{CELL, DEPTH, Fetch, Side, Tile};
-use crate::kernels::{CHUNK, MatmulSpec};
+use super::slope::Slope;
+use super::tile::{CELL, Fetch, Side, Tile};
+use crate::kernels::{CHUNK, Kind, MatmulSpec};
+use crate::schedule::windows::Windows;
 
 pub(super) const I32: VecTy = VecTy::scalar(Elem::I32);
 pub(super) const FOUR: VecTy = VecTy::vector(Elem::I32, 4);
@@ -34,6 +39,7 @@ pub(super) struct Tiled<'a> {
     pub(super) spec: &'a MatmulSpec,
     pub(super) tile: Tile,
     sides: [Side; 2],
+    pub(super) slope: Option<Slope>,
     pub(super) out: Side,
     pub(super) shape: Shape,
 }
@@ -47,33 +53,43 @@ pub(super) struct Place {
     pub(super) cell: [Value; 2],
     /// First elements of the batch element's operands and output.
     pub(super) base: [Value; 3],
+    /// Fractions of what the slopes are taken at, one for each of the thread's sums; none for products.
+    pub(super) fractions: Vec<Value>,
 }
 
-/// Writes the kernel `@name(a, b, out)`; `params` are the places of a, b and out among the parameters.
+/// Writes the kernel `@name(a, b, [at,] out)` of a canonical contraction; `swapped` if a and b have
+/// changed places since windows were told for a, b and at.
 pub(super) fn emit(
     b: &mut Builder,
     name: &str,
-    spec: &MatmulSpec,
+    (spec, swapped): (&MatmulSpec, bool),
+    windows: [&Option<Windows>; 3],
     tile: Tile,
-    params: [usize; 3],
 ) -> Shape {
     let rank = spec.batch.len();
     let (rows, columns, terms) = ((spec.m, rank), (spec.n, rank + 1), spec.k);
-    let a = Side::new(params[0], &spec.a, (rows, (terms, rank + 1)), tile.rows);
-    let right = Side::new(params[1], &spec.b, (columns, (terms, rank)), tile.columns);
-    let out = Side::new(params[2], &spec.out, (columns, rows), tile.columns);
+    let [left, other] = if swapped { [1, 0] } else { [0, 1] };
+    let looked_up = |side: Side, param: usize| side.in_windows(windows[param].as_ref(), swapped);
+    let a = Side::new(left, &spec.a, (rows, (terms, rank + 1)), (tile.rows, tile.terms));
+    let right = Side::new(other, &spec.b, (columns, (terms, rank)), (tile.columns, tile.terms));
+    let (a, right) = (looked_up(a, left), looked_up(right, other));
+    let across = |param, operand| Side::across(param, operand, (columns, rows), (tile.columns, 1));
+    let slope = match &spec.kind {
+        Kind::Product => None,
+        Kind::Slope { at } => Some(Slope { of: left ^ 1, at: looked_up(across(2, at), 2) }),
+    };
+    let out = across(2 + usize::from(slope.is_some()), &spec.out);
     let groups = spec.batch.iter().product::<usize>()
         * spec.m.div_ceil(tile.rows)
         * spec.n.div_ceil(tile.columns);
-    let lengths = [tile.rows, tile.columns].map(|width| width * DEPTH);
+    let lengths = [tile.rows, tile.columns].map(|width| width * tile.terms);
     let shared = vec![(I32, 2 * lengths[0]), (I32, 2 * lengths[1]), (I32, 4)];
-    let shape = Shape { groups, threads: tile.threads(), shared };
-    let t = Tiled { spec, tile, sides: [a, right], out, shape };
-    let mut types = vec![String::new(); 3];
-    for side in [&t.sides[0], &t.sides[1], &t.out] {
-        let fours =
-            side.fetch == Fetch::Wide || (side.fetch == Fetch::Deep && side.param != params[2]);
-        types[side.param] = fetch::buffer(b.code(), &side.operand, fours);
+    let sizes = Some([tile.rows, tile.columns, tile.terms]);
+    let shape = Shape { groups, threads: tile.threads(), shared, tile: sizes };
+    let t = Tiled { spec, tile, sides: [a, right], slope, out, shape };
+    let mut types = vec![String::new(); t.out.param + 1];
+    for side in t.sides.iter().chain(t.slope.as_ref().map(|s| &s.at)).chain([&t.out]) {
+        types[side.param] = fetch::buffer(b.code(), &side.operand, side.fetch != Fetch::Single);
     }
     kernel::kernel(b, name, &types, &t.shape, |b, ids| t.body(b, ids));
     t.shape
@@ -82,7 +98,7 @@ pub(super) fn emit(
 impl Tiled<'_> {
     fn body(&self, b: &mut Builder, ids: Ids) {
         let place = self.place(b, ids);
-        let tiles = self.spec.k.div_ceil(DEPTH);
+        let tiles = self.spec.k.div_ceil(self.tile.terms);
         let four = index(b, 4);
         let resets = b.compare("ult", ids.thread, four);
         b.region(format!("scf.if {resets}"), |b| {
@@ -94,7 +110,7 @@ impl Tiled<'_> {
         let fetched = self.fetch(b, &place, zero);
         self.put(b, &fetched, zero, one);
         kernel::barrier(b);
-        let chunk = CHUNK / DEPTH;
+        let chunk = CHUNK / self.tile.terms;
         if tiles <= chunk {
             let end = index(b, tiles);
             let sums = self.chunk(b, &place, [zero, end]);
@@ -129,7 +145,12 @@ impl Tiled<'_> {
             b.binary("arith.remui", ids.thread, across),
         ];
         let base = [&spec.a, &spec.b, &spec.out].map(|o| super::address(b, o, batch));
-        Place { thread: ids.thread, first, cell, base }
+        let mut place = Place { thread: ids.thread, first, cell, base, fractions: Vec::new() };
+        if let Some(slope) = &self.slope {
+            let base = super::address(b, &slope.at.operand, batch);
+            place.fractions = self.fractions(b, &place, slope, base);
+        }
+        place
     }
 
     /// The elements of a pair of tiles that this thread brings.
@@ -183,7 +204,7 @@ impl Tiled<'_> {
     fn chunk(&self, b: &mut Builder, place: &Place, [start, end]: [Value; 2]) -> Vec<Value> {
         let zero = float::zero(b);
         let (one, two) = (index(b, 1), index(b, 2));
-        let last = index(b, self.spec.k.div_ceil(DEPTH) - 1);
+        let last = index(b, self.spec.k.div_ceil(self.tile.terms) - 1);
         for_carrying(b, [start, end, one], &[zero; CELL * CELL], |b, tile, sums| {
             let next = b.binary("arith.addi", tile, one);
             let clamped = b.binary("arith.minsi", next, last);

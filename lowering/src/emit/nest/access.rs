@@ -53,6 +53,13 @@ impl Emitter<'_> {
 
     /// The clamped position found in data times its stride, in each lane.
     fn displacement(&mut self, position: Position) -> Value {
+        let placed = self.placed(position);
+        let index = self.b.convert("arith.index_cast", placed, Elem::Index);
+        self.scaled(index, position.stride)
+    }
+
+    /// The clamped position found in data, as an integer of its type.
+    pub(super) fn placed(&mut self, position: Position) -> Value {
         let value = self.value(position.expr);
         let ty = value.ty;
         let (zero, extent) = (self.b.int(ty, 0), self.b.int(ty, position.extent as i64));
@@ -61,9 +68,7 @@ impl Emitter<'_> {
         let from_end = self.b.binary("arith.addi", value, extent);
         let placed = self.b.select(negative, from_end, value);
         let placed = self.b.binary("arith.maxsi", placed, zero);
-        let placed = self.b.binary("arith.minsi", placed, last);
-        let index = self.b.convert("arith.index_cast", placed, Elem::Index);
-        self.scaled(index, position.stride)
+        self.b.binary("arith.minsi", placed, last)
     }
 
     fn lane(&mut self, vector: Value, lane: usize) -> Value {

@@ -1,16 +1,24 @@
 //! Loop nests as GPU kernels: a thread for each point, or 16 for each row that is reduced, which
-//! are the lanes that the numeric contract sums in.
+//! are the lanes that the numeric contract sums in. Where rows are few and long, a workgroup computes
+//! the elements of a row, a run at a time, for 16 of its threads to sum.
 
 use super::super::builder::Builder;
 use super::super::kernel::{self, Ids, Shape, kernel};
 use super::super::types::{Elem, Value, VecTy};
 use super::plan::Pass;
 use super::reduce::Reduction;
+use super::scatter::Scatter;
 use super::{Emitter, INDEX, LANES, Mode};
-use crate::schedule::nest::{Kind, Nest};
+use crate::schedule::nest::{Expr, Kind, Nest};
 
 /// Rows of a workgroup.
 const ROWS: usize = 16;
+/// Elements of a row that a workgroup computes at a time, from how many on, and for how many rows and
+/// reductions at most.
+const RUN: usize = 1024;
+const LONG: usize = 2048;
+const FEW: usize = 1024;
+const REDUCTIONS: usize = 4;
 
 /// Writes the GPU kernel `@name` of a nest, its parameters those of the nest.
 pub(crate) fn emit(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
@@ -48,6 +56,9 @@ fn ordered(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
     let apart = trailing_apart(nest, &dims);
     let shared: Vec<usize> =
         (0..dims.len()).filter(|&d| d < nest.ordered.0 || (apart && d >= nest.ordered.1)).collect();
+    if let Some(scatter) = Scatter::of(nest, &dims, &shared) {
+        return scatter.emit(b, name);
+    }
     let extents: Vec<usize> = shared.iter().map(|&d| dims[d]).collect();
     let items = extents.iter().product();
     let shape = Shape::new(items, 1);
@@ -91,11 +102,18 @@ fn trailing_apart(nest: &Nest, dims: &[usize]) -> bool {
 /// Sixteen threads for each row.
 fn reducing(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
     let rows: usize = nest.outer.iter().product();
+    let reductions = nest.exprs.iter().filter(|e| matches!(e.kind, Kind::Reduce(..)));
+    let in_rows = Emitter::new(b, nest, false).choose_mode() == Mode::Rows;
+    let long = rows <= FEW && nest.inner.iter().product::<usize>() >= LONG;
+    if in_rows && long && reductions.count() <= REDUCTIONS {
+        return long_rows(b, name, nest, rows);
+    }
     let together = ROWS.min(rows.max(1).next_power_of_two());
     let mut shape = Shape {
         groups: rows.div_ceil(together).max(1),
         threads: LANES * together,
         shared: Vec::new(),
+        tile: None,
     };
     for expr in nest.exprs.iter().filter(|e| matches!(e.kind, Kind::Reduce(..))) {
         let array = (kernel::kept(Elem::from(expr.dtype)), shape.threads);
@@ -107,7 +125,24 @@ fn reducing(b: &mut Builder, name: &str, nest: &Nest) -> Shape {
     kernel(b, name, &types, &shape, |b, ids| {
         let mut e = Emitter::threads(b, nest);
         let team = Team::new(&mut e, ids, &shape, rows, together);
-        e.team(&team);
+        e.team(&team, Emitter::pass_of_team);
+    });
+    shape
+}
+
+/// A workgroup for each row.
+fn long_rows(b: &mut Builder, name: &str, nest: &Nest, rows: usize) -> Shape {
+    let reductions = nest.exprs.iter().filter(|e| matches!(e.kind, Kind::Reduce(..)));
+    let array = |e: &Expr| (kernel::kept(Elem::from(e.dtype)), RUN);
+    let shared = reductions.map(array).collect();
+    let shape = Shape { groups: rows, threads: kernel::THREADS, shared, tile: None };
+    let types = kernel::types(b.code(), &nest.params);
+    kernel(b, name, &types, &shape, |b, ids| {
+        let mut e = Emitter::threads(b, nest);
+        let (lane, base) = (ids.thread, e.index(0));
+        let team =
+            Team { shape: &shape, lane, base, step: 1, own: lane, row: ids.group, active: None };
+        e.team(&team, Emitter::pass_of_workgroup);
     });
     shape
 }
@@ -156,7 +191,7 @@ impl<'a> Team<'a> {
 
 impl<'a> Emitter<'a> {
     /// For one thread: no vectors.
-    fn threads(b: &'a mut Builder, nest: &'a Nest) -> Self {
+    pub(super) fn threads(b: &'a mut Builder, nest: &'a Nest) -> Self {
         let mut e = Emitter::new(b, nest, false);
         e.mode = Mode::Scalar;
         e
@@ -175,11 +210,11 @@ impl<'a> Emitter<'a> {
     }
 
     /// All of a row: each level of reductions, then what is left.
-    fn team(&mut self, team: &Team) {
+    fn team(&mut self, team: &Team, pass_of: fn(&mut Self, &Team, &Pass)) {
         let at = kernel::split(self.b, team.row, &self.nest.outer);
         at.into_iter().enumerate().for_each(|(d, at)| self.at[d] = Some(at));
         for pass in self.passes.clone() {
-            self.pass_of_team(team, &pass);
+            pass_of(self, team, &pass);
         }
         let rest = self.row_stores();
         if rest.is_empty() {
@@ -227,6 +262,76 @@ impl<'a> Emitter<'a> {
             let total = self.join_lanes(team, r, sum);
             self.row.insert(r.expr, total);
         }
+    }
+
+    /// One loop over a row's elements, a run of them at a time: all threads compute, the first 16 sum.
+    fn pass_of_workgroup(&mut self, team: &Team, pass: &Pass) {
+        let (reductions, stores) = (&pass.reductions, &pass.stores);
+        if reductions.is_empty() && stores.is_empty() {
+            return;
+        }
+        let list: Vec<Reduction> = reductions.iter().map(|&e| self.reduction(e)).collect();
+        let all = self.nest.exprs.iter().enumerate();
+        let all = all.filter(|(_, e)| matches!(e.kind, Kind::Reduce(..))).map(|(i, _)| i);
+        let all: Vec<usize> = all.collect();
+        let arrays = reductions.iter().map(|r| all.iter().position(|a| a == r).unwrap_or(0));
+        let arrays: Vec<usize> = arrays.collect();
+        self.prepare(&pass.roots(self.nest));
+        let count = self.nest.inner.iter().product();
+        let lanes = self.index(LANES);
+        let sums = self.b.compare("ult", team.lane, lanes);
+        let start = list.iter().map(|r| self.splat(r, r.start(), None)).collect();
+        let totals = self.for_carrying(count, RUN, start, |e, run, totals| {
+            e.for_carrying(RUN, team.shape.threads, Vec::new(), |e, first, _| {
+                let place = e.b.binary("arith.addi", first, team.lane);
+                e.element(team, (run, place), (&list, &arrays), stores);
+                Vec::new()
+            });
+            kernel::barrier(e.b);
+            let (end, run_length, none) = (e.index(count), e.index(RUN), e.index(0));
+            let left = e.b.binary("arith.subi", end, run);
+            let left = e.b.binary("arith.minui", left, run_length);
+            let end = e.b.select(sums, left, none);
+            let totals = e.for_between(team.lane, end, LANES, totals, |e, at, totals| {
+                let parts = list.iter().zip(&arrays).zip(totals);
+                let join = |((r, &array), total): ((&Reduction, &usize), Value)| {
+                    let value = kernel::load_shared(e.b, array, team.shape, at);
+                    e.combine(r.join, total, value)
+                };
+                parts.map(join).collect()
+            });
+            kernel::barrier(e.b);
+            totals
+        });
+        for (r, total) in list.iter().zip(totals) {
+            let total = self.join_lanes(team, r, total);
+            self.row.insert(r.expr, total);
+        }
+    }
+
+    /// What the reductions take of one element of a row, if it is there, left in workgroup memory; its
+    /// stores.
+    fn element(
+        &mut self,
+        team: &Team,
+        (run, place): (Value, Value),
+        (list, arrays): (&[Reduction], &[usize]),
+        stores: &[usize],
+    ) {
+        let inner = self.nest.inner.clone();
+        let at = self.b.binary("arith.addi", run, place);
+        let end = self.index(inner.iter().product());
+        let inside = self.b.compare("ult", at, end);
+        self.region(format!("scf.if {inside}"), |e| {
+            let first = e.nest.outer.len();
+            let at = kernel::split(e.b, at, &inner);
+            at.into_iter().enumerate().for_each(|(d, at)| e.at[first + d] = Some(at));
+            for (r, &array) in list.iter().zip(arrays) {
+                let value = e.value(r.operand);
+                kernel::store_shared(e.b, array, team.shape, value, place);
+            }
+            e.store_all(stores);
+        });
     }
 
     /// Every thread of a row joins the partial results of all its lanes: l and l + 8, then l and l + 4,

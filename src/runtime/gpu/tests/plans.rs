@@ -40,6 +40,7 @@ fn kernel(module: usize, entry: &str, bindings: usize) -> Kernel {
         module,
         workgroup: [1, 1, 1],
         shared_bytes: 0,
+        tile: None,
         bindings,
         writes: (0..bindings).collect(),
         origin: entry.into(),
