@@ -4,6 +4,7 @@ mod audit;
 mod devices;
 mod emit;
 mod errors;
+mod gpu_code;
 mod opt;
 mod profile;
 mod training;

@@ -98,6 +98,17 @@ fn tiles_with_zeros_and_odd_edges() {
 }
 
 #[test]
+fn tiles_with_zeros_and_edges_of_whole_vectors() {
+    let text =
+        "graph @f(%a: f32[68, 36], %b: f32[36, 36], %c: f32[44, 36]) -> f32[68, 36], f32[68, 44] {
+        %y = matmul %a, %b
+        %z = matmul %a, %c {tb = true}
+        return %y, %z
+    }";
+    check("edges of vectors", text, &[Sort::Zeros]);
+}
+
+#[test]
 fn tiles_of_transposed_operands_and_batches() {
     let text = "graph @f(%a: f32[3, 48, 32], %b: f32[3, 40, 48]) -> f32[3, 40, 32] {
         %ta = transpose %a {perm = [0, 2, 1]}

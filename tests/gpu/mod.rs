@@ -2,7 +2,7 @@
 //! GPU code for which no device is needed to look at it.
 
 pub mod assemble;
-mod code;
+pub mod code;
 mod contractions;
 mod convolutions;
 mod generated;

@@ -190,6 +190,12 @@ impl Reader<'_> {
         for (inside, bits) in [(width, ONE), (depth, self.from.beyond)] {
             let Some(inside) = inside else { continue };
             let other = b.int(value.ty, bits);
+            if b.code() == Code::Spirv && value.ty.lanes.is_some() {
+                // There each element of a vector has a condition of its own.
+                let inside = pack(b, [inside; 4]);
+                value = b.select(inside, value, other);
+                continue;
+            }
             let ty = value.ty;
             value = b.define(ty, format_args!("arith.select {inside}, {value}, {other} : {ty}"));
         }
