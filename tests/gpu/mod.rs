@@ -5,6 +5,7 @@ pub mod assemble;
 pub mod code;
 mod contractions;
 mod convolutions;
+mod failures;
 mod generated;
 mod matmuls;
 mod sums;

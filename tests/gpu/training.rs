@@ -19,15 +19,16 @@ const STEPS: usize = 50;
 /// Bits of the metrics of each step, and bytes of the state at the end.
 type Trained = (Vec<Vec<u32>>, BTreeMap<String, Vec<u8>>);
 
-struct Run {
-    program: TrainProgram,
-    state: BTreeMap<String, Tensor>,
-    data: Dataset,
-    batch: usize,
+/// A model ready to be trained.
+pub(super) struct Run {
+    pub(super) program: TrainProgram,
+    pub(super) state: BTreeMap<String, Tensor>,
+    pub(super) data: Dataset,
+    pub(super) batch: usize,
 }
 
 impl Run {
-    fn new(model: &str, data: &str, batch: usize, spec: TrainSpec) -> Run {
+    pub(super) fn new(model: &str, data: &str, batch: usize, spec: TrainSpec) -> Run {
         let source = Source::open(model).expect("a built-in model");
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/data").join(data);
         let context = source.text_context().expect("a built-in model");
