@@ -160,7 +160,7 @@ fn rows(chip: &Chip, ptxas: Option<&OsStr>) -> Result<Vec<Row>, String> {
 
 impl Row {
     /// Bytes from memory a product: each element of a tile comes once.
-    fn from_memory(&self) -> f64 {
+    fn memory_bytes(&self) -> f64 {
         let bytes = |[rows, columns, _]: [usize; 3]| {
             size_of::<f32>() as f64 * (rows + columns) as f64 / (rows * columns) as f64
         };
@@ -172,7 +172,7 @@ impl Row {
         let each = |n: usize| n as f64 / self.inner.products.max(1) as f64;
         let [integer, add, load, other] = self.inner.counts.map(each);
         let [_, shared] = self.inner.loaded.map(each);
-        [integer, add, load, other, self.inner.per_product(), self.from_memory(), shared]
+        [integer, add, load, other, self.inner.per_product(), self.memory_bytes(), shared]
     }
 
     fn json(&self) -> Value {

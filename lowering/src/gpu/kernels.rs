@@ -8,8 +8,8 @@ use super::{GpuTarget, check, tools};
 use crate::Error;
 use crate::codegen::compile_gpu;
 use crate::emit::{Builder, Code, contract, fold, kernel::Shape, nest, scan};
+use crate::schedule::Kernel;
 use crate::schedule::nest::{Kind, Nest};
-use crate::schedule::{Kernel, WindowedSpec};
 
 /// A kernel that has been written.
 pub(super) struct Made {
@@ -93,9 +93,10 @@ impl Kernels {
                 let shape = contract::threads(&mut b, &name, spec, [&None, &None, &None]);
                 (name, shape)
             }
-            Kernel::Windowed(WindowedSpec { spec, windows }) => {
+            Kernel::Windowed(windowed) => {
                 let name = format!("contract_{number}");
-                let shape = contract::threads(&mut b, &name, spec, windows.each_ref());
+                let windows = windowed.windows.each_ref();
+                let shape = contract::threads(&mut b, &name, &windowed.spec, windows);
                 (name, shape)
             }
             Kernel::Fold(f) => {

@@ -9,7 +9,7 @@ use super::fuse::{Fusion, Work};
 use super::nest::{Param, Position};
 use super::scan::scan;
 use super::view::{View, ViewOp};
-use super::{Call, Kernel, Machine, WindowedSpec, fold};
+use super::{Call, Kernel, Machine, fold};
 use crate::Error;
 use crate::kernels::Kind;
 
@@ -217,18 +217,18 @@ impl Call {
     pub fn params(&self) -> Vec<Param> {
         use pamc_passes::ir::DType;
         let float = |len| Param { dtype: DType::F32, len };
-        match &self.kernel {
-            Kernel::Nest(nest) => nest.params.clone(),
-            Kernel::Scan(scan) => scan.params.to_vec(),
-            Kernel::Fold(fold) => fold.params.to_vec(),
-            Kernel::Matmul(spec) | Kernel::Windowed(WindowedSpec { spec, .. }) => {
-                let at = match &spec.kind {
-                    Kind::Product => None,
-                    Kind::Slope { at } => Some(at.len),
-                };
-                let lens = [spec.a.len, spec.b.len].into_iter().chain(at).chain([spec.out.len]);
-                lens.map(float).chain(self.scratch.map(float)).collect()
-            }
-        }
+        let spec = match &self.kernel {
+            Kernel::Nest(nest) => return nest.params.clone(),
+            Kernel::Scan(scan) => return scan.params.to_vec(),
+            Kernel::Fold(fold) => return fold.params.to_vec(),
+            Kernel::Matmul(spec) => spec,
+            Kernel::Windowed(windowed) => &windowed.spec,
+        };
+        let at = match &spec.kind {
+            Kind::Product => None,
+            Kind::Slope { at } => Some(at.len),
+        };
+        let lens = [spec.a.len, spec.b.len].into_iter().chain(at).chain([spec.out.len]);
+        lens.map(float).chain(self.scratch.map(float)).collect()
     }
 }

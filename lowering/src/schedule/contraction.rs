@@ -99,7 +99,7 @@ pub fn contraction(
     let scratch = machine.scratch(&spec)?;
     let kernel = match windows.iter().all(Option::is_none) {
         true => Kernel::Matmul(spec),
-        false => Kernel::Windowed(WindowedSpec { spec, windows }),
+        false => Kernel::Windowed(Box::new(WindowedSpec { spec, windows })),
     };
     let call = Call { kernel, args, writes: vec![id], scratch, scratch_offset: 0, node: id };
     out.push(call);

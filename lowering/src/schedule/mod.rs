@@ -81,7 +81,7 @@ pub enum Kernel {
     /// A contraction.
     Matmul(MatmulSpec),
     /// A contraction with operands in the windows of images, for GPUs only.
-    Windowed(WindowedSpec),
+    Windowed(Box<WindowedSpec>),
     /// A scan.
     Scan(Scan),
     /// A fold, for GPUs only: a processor's is a nest.

@@ -73,7 +73,7 @@ fn digits(shape: &[usize], extent: usize, stride: i64) -> Option<Vec<(usize, usi
         }
         inside *= shape[d];
     };
-    if rest % inside != 0 {
+    if !rest.is_multiple_of(inside) {
         return None;
     }
     rest /= inside;
@@ -84,7 +84,7 @@ fn digits(shape: &[usize], extent: usize, stride: i64) -> Option<Vec<(usize, usi
             out.push((d, left, rest));
             break;
         }
-        if shape[d] % rest != 0 || left % there != 0 {
+        if !shape[d].is_multiple_of(rest) || !left.is_multiple_of(there) {
             return None;
         }
         if there > 1 {
