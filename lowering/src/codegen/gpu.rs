@@ -48,10 +48,9 @@ fn by_llvm(functions: &str, pass: &str, triple: &str, cpu: &str) -> Result<GpuOb
         "module attributes {{gpu.container_module}} {{\ngpu.module @kernels {{\n{functions}}}\n}}\n"
     );
     let mut module = session.parse(&text)?;
-    // LLVM simplifies what is left, in less time.
-    let pipeline = format!(
-        "builtin.module(gpu.module(cse,convert-scf-to-cf,{pass},reconcile-unrealized-casts))"
-    );
+    let passes = ["canonicalize", "cse", "convert-scf-to-cf", &pass, "canonicalize", "cse"];
+    let pipeline =
+        format!("builtin.module(gpu.module({},reconcile-unrealized-casts))", passes.join(","));
     session.run(&mut module, &pipeline)?;
     let kernels = find(&module, "gpu.module").ok_or_else(|| Error::Mlir {
         stage: "lower",
