@@ -178,3 +178,36 @@ fn numbers_are_followed_through_the_memory_that_a_loop_over_threads_is_given() {
         }
     }
 }
+
+/// An archive as `ar` writes it.
+fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes = b"!<arch>\n".to_vec();
+    for (name, content) in members {
+        let (name, size) = (format!("{name}/"), content.len());
+        bytes.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 644).bytes());
+        bytes.extend(*content);
+        bytes.resize(bytes.len().next_multiple_of(2), b'\n');
+    }
+    bytes
+}
+
+#[test]
+fn every_member_of_an_archive_is_audited() {
+    let object = |operation: &str| {
+        let text = format!(
+            "func.func @f(%a: f32) -> f32 {{ %y = {operation} %a, %a : f32 return %y : f32 }}"
+        );
+        compile(&text, &Target::host(), &Options::default()).unwrap().bytes
+    };
+    let (sum, product) = (object("arith.addf"), object("arith.mulf"));
+    let outcomes = audit::file(&archive(&[("sum.o", &sum), ("product.o", &product)])).unwrap();
+    let found: Vec<(&str, usize)> = outcomes
+        .iter()
+        .map(|(name, outcome)| match outcome {
+            audit::Outcome::Audited(report) => (name.as_str(), report.count(Kind::Multiply)),
+            audit::Outcome::Skipped(why) => panic!("{name}: {why}"),
+        })
+        .collect();
+    assert_eq!(found, [("sum.o", 0), ("product.o", 1)]);
+    assert!(audit::file(b"!<arch>\nnot a header").is_err());
+}
