@@ -61,7 +61,7 @@ fuzz: setup ## Read N=1000000 mutated files; FILES= are more seeds
 onnxruntime: build ## Execute what --emit onnx writes in ONNX Runtime (from PyPI) and compare the bits
 	@.ci/python.sh target/python-onnxruntime onnxruntime==1.31.1 numpy \
 		|| { echo "skipped: ONNX Runtime cannot be installed"; exit 0; }; \
-	target/python-onnxruntime/bin/python tests/onnxruntime.py target/release/pamc
+	target/python-onnxruntime/bin/python tests/executed_elsewhere.py target/release/pamc
 
 prove: build ## Prove every rewrite rule and emitted primitive with solvers and by trying all values
 	target/release/pamc prove --record passes/docs/rules.md

@@ -96,7 +96,7 @@ pub struct TrainArgs {
     /// An ONNX model at inference does not say what its parameters are: trained are the float
     /// initializers that are operands of MatMul, Gemm, Conv, normalizations and the like, and others
     /// with a name that an author gave (`fc.bias`, `cls_token`); not masks, positions, running
-    /// statistics, exporters' constants (`onnx::Add_1`, `val_3`) and single numbers
+    /// statistics, exporters' constants (`val_3`, `Constant_7`) and single numbers
     #[arg(long, value_name = "GLOB", value_parser = glob::Pattern::new)]
     trainable: Vec<glob::Pattern>,
     /// Leave the tensors whose names match as they are (repeatable): --frozen '*' --trainable 'head.*'

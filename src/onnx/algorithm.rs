@@ -22,14 +22,17 @@ use super::proto::{
 };
 use super::tensor;
 
+/// Variables, each with the name of the value that it takes.
+pub type Binding = Vec<(String, String)>;
+
 /// What a model says about its training.
 #[derive(Clone, Debug)]
 pub struct Algorithm {
     model: Model,
     /// The inference graph and the algorithms, one after the other.
     combined: Model,
-    /// Each variable, and the value that it takes at the end of an iteration.
-    updates: Vec<(String, String)>,
+    /// At the end of an iteration.
+    updates: Binding,
     /// What the gradients are of.
     loss: Option<String>,
     /// Outputs of the algorithms that no variable takes.
@@ -46,7 +49,7 @@ pub struct Algorithm {
 #[derive(Clone, Debug)]
 struct Start {
     model: Model,
-    binding: Vec<(String, String)>,
+    binding: Binding,
 }
 
 impl Algorithm {
@@ -113,7 +116,7 @@ impl Algorithm {
     ///
     /// # Errors
     /// As [`Model::import`].
-    pub fn initializations(&self) -> Result<Vec<(Imported, Vec<(String, String)>)>, OnnxError> {
+    pub fn initializations(&self) -> Result<Vec<(Imported, Binding)>, OnnxError> {
         let import = |start: &Start| {
             let mut outputs: Vec<String> =
                 start.binding.iter().map(|(_, value)| value.clone()).collect();

@@ -20,7 +20,7 @@ mod tensor;
 mod training;
 mod wire;
 
-pub use algorithm::Algorithm;
+pub use algorithm::{Algorithm, Binding};
 pub use audit::audit;
 pub use checkpoint::{Checkpoint, NamedTensor, OptimizerGroup, ParameterState, Property};
 pub use error::{NodeRef, OnnxError, TensorError, UnboundDim, Unsupported};

@@ -229,7 +229,12 @@ impl Source {
         let mut out = dims.clone();
         out.entry("batch".into()).or_insert(batch);
         for input in self.open_inputs()? {
-            let shape = data.ty(&input.name).map(|t| t.shape).unwrap_or_default();
+            let array = data.ty(&input.name);
+            if array.is_none() && matches!(self, Source::TrainingSet(_)) {
+                // Sizes of labels that are not given follow from the model's output.
+                continue;
+            }
+            let shape = array.map(|t| t.shape).unwrap_or_default();
             let same_rank = shape.len() == input.extents.len();
             let mut rest = 1;
             for (axis, extent) in input.extents.iter().enumerate().skip(1) {

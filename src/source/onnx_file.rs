@@ -194,7 +194,8 @@ pub(super) fn measure(
         return Err(Error::usage("the model has no output"));
     };
     let inputs = loss.inputs().iter().filter(|i| i.kind == InputKind::Data);
-    let Some(target) = inputs.filter(|i| forward.find_input(&i.name).is_none()).last() else {
+    let mut inputs = inputs.filter(|i| forward.find_input(&i.name).is_none());
+    let Some(target) = inputs.next_back() else {
         return Ok((output.clone(), None, Objective::Regression));
     };
     let (scores, labels) = (forward.shape(*value), loss.ty(target.node));

@@ -1,6 +1,6 @@
 """Executes what `pamc --emit onnx` writes in ONNX Runtime and compares every bit with pamc.
 
-    python tests/onnxruntime.py target/release/pamc        (or `make onnxruntime`)
+    python tests/executed_elsewhere.py target/release/pamc        (or `make onnxruntime`)
 """
 
 import json
