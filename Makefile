@@ -63,5 +63,5 @@ onnxruntime: build ## Execute what --emit onnx writes in ONNX Runtime (from PyPI
 		|| { echo "skipped: ONNX Runtime cannot be installed"; exit 0; }; \
 	target/python-onnxruntime/bin/python tests/executed_elsewhere.py target/release/pamc
 
-prove: build ## Prove every rewrite rule and emitted primitive with solvers and by trying all values
+prove: build ## Prove rewrite rules, emitted code and error bounds, with solvers and by trying all values
 	target/release/pamc prove --record passes/docs/rules.md

@@ -273,6 +273,23 @@ impl<'e> Session<'e> {
         unsafe { (self.executable.run)(state, arena, inputs.as_ptr(), outputs.as_ptr()) };
     }
 
+    /// The bits of the data inputs, whose elements have 32, to write.
+    pub(crate) fn input_words(&mut self) -> Vec<&mut [u32]> {
+        // SAFETY: blocks are aligned for any element, and any bits are a number.
+        self.inputs.iter_mut().map(|b| unsafe { b.bytes_mut().align_to_mut().1 }).collect()
+    }
+
+    /// The bits of the data inputs, whose elements have 32.
+    pub(crate) fn inputs(&self) -> Vec<&[u32]> {
+        // SAFETY: as above.
+        self.inputs.iter().map(|b| unsafe { b.bytes().align_to().1 }).collect()
+    }
+
+    /// The bytes of an output.
+    pub(crate) fn output(&self, i: usize) -> &[u8] {
+        self.outputs[i].bytes()
+    }
+
     /// The calls whose time is taken, with the cycles spent in each so far.
     pub fn profile(&self) -> Vec<(&ProfiledCall, u64)> {
         cycles(self.executable.profile.as_ref(), &self.arena)

@@ -63,7 +63,7 @@ enum Command {
     Ops(ops::OpsArgs),
     /// List the rewrite rules
     Rules(ops::RulesArgs),
-    /// Prove every rewrite rule, and emitted code, again
+    /// Prove every rewrite rule, emitted code and error bounds again
     Prove(prove::ProveArgs),
 }
 

@@ -23,6 +23,7 @@ mod types;
 pub use abi::{Layout, Slot};
 pub use builder::{Builder, Code};
 pub use module::{EmitOptions, Emitted, Stats, module_for_run, module_for_runs};
+pub(crate) use pam::Factor;
 pub use profile::{Profile, ProfiledCall};
 pub use train::{TrainPrograms, module_for_train};
 pub(crate) use train::{batch_size, metrics};

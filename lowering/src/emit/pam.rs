@@ -6,7 +6,7 @@
 
 mod factor;
 
-pub(super) use factor::Factor;
+pub(crate) use factor::Factor;
 
 use super::{
     builder::Builder,

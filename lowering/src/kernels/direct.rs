@@ -75,17 +75,27 @@ fn sum(
                 let [x, y] = [x, y].map(|v| t.as_float(&v, ONE));
                 return vec![t.def(&format!("math.fma {x}, {y}, {} : f32", part[0]))];
             }
-            let (x, y) = match (plan.slope_of, fraction) {
-                (Some(SlopeOf::Left), Some(f)) => (full_slope(t, f, &x, ONE), y),
-                (Some(SlopeOf::Right), Some(f)) => (x, full_slope(t, f, &y, ONE)),
-                _ => (x, y),
-            };
-            let [x, y] = [x, y].map(|v| Parts::of(t, &v, ONE));
-            let term = full_product(t, &x, &y, ONE);
-            let term = t.as_float(&term, ONE);
+            let term = product(t, plan.slope_of, [&x, &y], fraction);
             vec![t.bin("addf", &part[0], &term, &float)]
         });
         vec![t.bin("addf", &total[0], &part[0], &float)]
     });
     total[0].clone()
+}
+
+/// A term of the sum from the bits of its operands and the fraction bits of what a slope is taken at.
+pub(super) fn product(
+    t: &mut Text,
+    slope_of: Option<SlopeOf>,
+    [x, y]: [&str; 2],
+    fraction: Option<&str>,
+) -> Val {
+    let (x, y) = match (slope_of, fraction) {
+        (Some(SlopeOf::Left), Some(f)) => (full_slope(t, f, x, ONE), y.to_string()),
+        (Some(SlopeOf::Right), Some(f)) => (x.to_string(), full_slope(t, f, y, ONE)),
+        _ => (x.to_string(), y.to_string()),
+    };
+    let [x, y] = [x, y].map(|v| Parts::of(t, &v, ONE));
+    let term = full_product(t, &x, &y, ONE);
+    t.as_float(&term, ONE)
 }

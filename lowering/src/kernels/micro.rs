@@ -50,7 +50,7 @@ impl Version {
         }
     }
 
-    fn suffix(self) -> &'static str {
+    pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Fast => "fast",
             Self::Masked { a: true, b: true } => "masked",
@@ -115,7 +115,7 @@ impl Micro {
         t.into_string()
     }
 
-    fn split_rows(&self) -> bool {
+    pub(super) fn split_rows(&self) -> bool {
         matches!(
             self.version,
             Version::Flushing | Version::Clamped | Version::Masked { a: true, .. }
@@ -192,7 +192,7 @@ impl Micro {
     }
 
     /// What the sums of a chunk start from: +0, or a NaN where a clamped version will meet one.
-    fn starts(&self, t: &mut Text, rows: usize) -> Vec<(Val, String)> {
+    pub(super) fn starts(&self, t: &mut Text, rows: usize) -> Vec<(Val, String)> {
         let Tile { vectors, lanes, .. } = self.tile;
         let zero = t.zero(lanes);
         if self.version != Version::Clamped {
@@ -247,7 +247,7 @@ impl Micro {
         split
     }
 
-    fn accumulate(
+    pub(super) fn accumulate(
         &self,
         t: &mut Text,
         left: &Row,

@@ -12,6 +12,7 @@
 //! whoever calls it sets that mode, on every thread that may run it.
 
 mod block;
+pub(crate) mod claims;
 mod direct;
 mod driver;
 mod micro;

@@ -148,8 +148,7 @@ impl Pack {
     /// Looks for Inf and NaN in the packed panel, if its largest element is one. In a panel that is
     /// not filled, what lies beside its elements may be found too, which costs time and no more.
     fn special_facts(&self, t: &mut Text, largest: &str) {
-        let least = t.bits(INF - MIN_NORMAL, Lanes(1));
-        let some = t.def(&format!("arith.cmpi sge, {largest}, {least} : i32"));
+        let some = may_be_special(t, largest);
         let lanes = Lanes(self.lanes.0.min(self.width));
         let none = t.bits(0, lanes);
         let groups: Vec<i64> = (0..self.width as i64).step_by(lanes.0).collect();
@@ -187,7 +186,7 @@ impl Pack {
     }
 
     /// Patterns that are not 0 where a stored element is infinite, and where it is a NaN.
-    fn special(&self, t: &mut Text, x: &str, lanes: Lanes) -> [Val; 2] {
+    pub(super) fn special(&self, t: &mut Text, x: &str, lanes: Lanes) -> [Val; 2] {
         let [bias, magnitude_mask, infinity, any_nan, none] =
             [BIAS, MAGNITUDE, INF, NAN, 0].map(|v| t.bits(v, lanes));
         let x = match self.store {
@@ -288,7 +287,7 @@ impl Pack {
         })
     }
 
-    fn element(&self, t: &mut Text, x: &str, facts: &mut [Val], lanes: Lanes) -> Val {
+    pub(super) fn element(&self, t: &mut Text, x: &str, facts: &mut [Val], lanes: Lanes) -> Val {
         match self.store {
             Store::Copy => return x.to_string(),
             Store::Fraction => return fraction(t, x, lanes),
@@ -310,6 +309,12 @@ impl Pack {
         let bias = t.bits(BIAS, lanes);
         t.ints("subi", &flushed, &bias, lanes)
     }
+}
+
+/// Whether a panel whose largest element this is may hold Inf or NaN.
+pub(super) fn may_be_special(t: &mut Text, largest: &str) -> Val {
+    let least = t.bits(INF - MIN_NORMAL, Lanes(1));
+    t.cmp("sge", largest, &least, Lanes(1))
 }
 
 fn interleave(t: &mut Text, rows: &[Val], lanes: Lanes) -> Vec<Val> {

@@ -135,6 +135,15 @@ pub struct Bound {
     pub abs: f64,
     /// Operands are sampled from this interval.
     pub domain: (f64, f64),
+    /// Where the bound holds for every operand of an elementwise op: the domain and what is beyond.
+    pub holds: (f64, f64),
+}
+
+impl Bound {
+    /// A bound that holds in the domain.
+    pub const fn new(rel: f64, abs: f64, domain: (f64, f64)) -> Bound {
+        Bound { rel, abs, domain, holds: domain }
+    }
 }
 
 /// One row of the table.

@@ -8,9 +8,9 @@ use egg::Var;
 use super::problem::{Class, Problem, exponents};
 use crate::semantics::{Format, Lanes};
 
-/// Most tuples that are tried, unless more is asked for.
+/// Most tuples that are tried here.
 pub const FEW: u64 = 1 << 28;
-/// Most tuples that are tried when all pairs of 16-bit values are asked for.
+/// Most tuples that are tried by something faster.
 pub const PAIRS: u64 = 1 << 33;
 
 /// How trying every value ended.
@@ -23,7 +23,7 @@ pub enum Outcome {
 }
 
 /// What each variable ranges over, less what guards about it alone exclude.
-fn domains(problem: &Problem<'_>, f: Format) -> Vec<Vec<i64>> {
+pub fn domains(problem: &Problem<'_>, f: Format) -> Vec<Vec<i64>> {
     let all = |class: Class| -> Vec<i64> {
         let values = match class {
             Class::Float | Class::Integer => 0..1 << f.bits(),

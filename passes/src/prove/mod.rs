@@ -22,8 +22,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-pub(crate) use problem::Class;
-pub use rules::{obligations, of_rule};
+pub use exhaust::{Outcome, domains};
+pub use problem::{Class, Problem};
+pub use rules::{Exhaust, obligations, of_rule};
 pub use solver::Solver;
 
 /// What became of an obligation.

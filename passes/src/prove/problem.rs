@@ -80,8 +80,13 @@ impl<'r> Problem<'r> {
         (fits && any && self.rule.spec().guards.iter().all(about)).then_some(problem)
     }
 
+    /// Which of the variables this is.
+    pub fn index(&self, v: Var) -> Option<usize> {
+        self.variables.iter().position(|(w, _)| *w == v)
+    }
+
     fn class(&self, v: Var) -> Option<Class> {
-        self.variables.iter().find(|(w, _)| *w == v).map(|(_, class)| *class)
+        Some(self.variables[self.index(v)?].1)
     }
 
     /// Whether all guards hold of the variables' values.

@@ -29,9 +29,10 @@ again; `pamc prove` shows each proof with its time.
 
 * *solver*: the two sides and the guards' promises as a bit-vector problem, in which z3 or cvc5 finds
   no counterexample.
-* *exhaustive*: every value of every variable was tried in that format: `f16` and `bf16`, or `f8`
-  (four bits of exponent, three of fraction) where a rule has two variables or more; the 16-bit
-  formats are the solver's then, and `pamc prove --pairs` tries all their pairs.
+* *exhaustive*: every value of every variable was tried in that format: `f16` and `bf16`, where a
+  rule has two variables all their pairs, compiled for the vectors of the machine, and `f8` (four bits
+  of exponent, three of fraction); where it has three, `f8` alone, and the 16-bit formats are the
+  solver's.
 * *shapes*: a rule about layout agreed on all shapes up to rank 3 with extents 1 to 3 and on all
   attributes that fit them, on elements that are all different and on special values.
 

@@ -36,24 +36,27 @@ impl Domain {
     }
 }
 
+/// Tries all values of a problem's variables in a format.
+pub type Exhaust = fn(&Problem<'_>, Format) -> io::Result<Outcome>;
+
 /// What has to be proven of every bit-exact rule; `pairs` as for [`of_rule`].
 ///
 /// # Errors
 /// If the table holds a rule that is refused.
-pub fn obligations(pairs: bool) -> Result<Vec<Obligation<'static>>, Refused> {
+pub fn obligations(pairs: Option<Exhaust>) -> Result<Vec<Obligation<'static>>, Refused> {
     let rules = crate::rules::bit_exact()?.rules();
     let all: Vec<_> = rules.iter().map(|r| of_rule(r, pairs)).collect::<Result<_, _>>()?;
     Ok(all.into_iter().flatten().collect())
 }
 
 /// What has to be proven of one rule: float32 by a solver; every value of the 16-bit formats, or where
-/// a rule has more variables a solver there too and every tuple of an 8-bit format, with `pairs` also
-/// all pairs of 16-bit values; integers by a solver where the rule applies to them. A rule about layout
-/// on every small shape.
+/// a rule has more variables a solver there too and every tuple of an 8-bit format, with `pairs`, which
+/// must be fast, also all pairs of 16-bit values; integers by a solver where the rule applies to them. A
+/// rule about layout on every small shape.
 ///
 /// # Errors
 /// If an example of it does not parse.
-pub fn of_rule(rule: &Rule, pairs: bool) -> Result<Vec<Obligation<'_>>, Refused> {
+pub fn of_rule(rule: &Rule, pairs: Option<Exhaust>) -> Result<Vec<Obligation<'_>>, Refused> {
     let problems = Problem::of(rule)?;
     if problems.is_empty() {
         return Ok(vec![layout(rule)]);
@@ -64,15 +67,17 @@ pub fn of_rule(rule: &Rule, pairs: bool) -> Result<Vec<Obligation<'_>>, Refused>
         out.push(by_solver(Format::F32));
         for f in [Format::F16, Format::BF16] {
             let n = count(problem, f);
-            if n > FEW {
-                out.push(by_solver(f));
+            if n <= FEW {
+                out.push(tried(problem.clone(), f, |p, f| Ok(exhaust(p, f))));
+                continue;
             }
-            if n <= if pairs { PAIRS } else { FEW } {
-                out.push(tried(problem.clone(), f));
+            out.push(by_solver(f));
+            if let Some(pairs) = pairs.filter(|_| n <= PAIRS) {
+                out.push(tried(problem.clone(), f, pairs));
             }
         }
         if count(problem, Format::BF16) > FEW {
-            out.push(tried(problem.clone(), Format::F8));
+            out.push(tried(problem.clone(), Format::F8, |p, f| Ok(exhaust(p, f))));
         }
         if let Some(problem) = problem.on_integers() {
             out.extend([32, 64].map(|bits| solved(problem.clone(), Domain::Integer(bits))));
@@ -104,10 +109,10 @@ fn solved(problem: Problem<'_>, domain: Domain) -> Obligation<'_> {
     }
 }
 
-fn tried(problem: Problem<'_>, f: Format) -> Obligation<'_> {
+fn tried(problem: Problem<'_>, f: Format, exhaust: Exhaust) -> Obligation<'_> {
     let subject = problem.rule.spec().name.to_string();
     let work = move |_| {
-        Ok(match exhaust(&problem, f) {
+        Ok(match exhaust(&problem, f)? {
             Outcome::Holds(0) => Status::Refuted("its guards let nothing through".into()),
             Outcome::Holds(n) => Status::Exhaustive(n),
             Outcome::Fails(at) => Status::Refuted(describe(&problem, f.bits(), &at)),

@@ -79,7 +79,7 @@ impl Solver {
     }
 }
 
-/// Values of bit-vectors in an answer such as `((x #x0001) (y #b01))`.
+/// Values of bit-vectors and truth values in an answer such as `((x #x0001) (y #b01) (z true))`.
 fn values_of(said: &str, wanted: &[String]) -> Option<Vec<u64>> {
     let value = |name: &String| {
         let at = said.find(&format!("({name} "))? + name.len() + 2;
@@ -89,6 +89,8 @@ fn values_of(said: &str, wanted: &[String]) -> Option<Vec<u64>> {
             u64::from_str_radix(digits, 16).ok()
         } else if let Some(digits) = text.strip_prefix("#b") {
             u64::from_str_radix(digits, 2).ok()
+        } else if let "true" | "false" = text {
+            Some(u64::from(text == "true"))
         } else {
             text.strip_prefix("_ bv")?.split(' ').next()?.parse().ok()
         }

@@ -9,14 +9,16 @@ use crate::semantics::{Format, Int, Truth};
 
 /// A term or a number that needs none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Arg {
+pub enum Arg {
+    /// A number; a truth value as 0 or 1.
     Const(i64),
+    /// A term, by its place among all.
     Node(u32),
 }
 
 /// What a term is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Node {
+pub enum Node {
     /// A variable of the problem.
     Var(u32),
     /// A bit-vector operation of SMT-LIB on integers, giving an integer.
@@ -102,6 +104,11 @@ impl Arena {
 
     fn fact(&self, node: Node) -> Fact<'_> {
         Fact::Term(self, self.id(node))
+    }
+
+    /// All terms so far, each after those that it is made of.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.nodes.borrow().clone()
     }
 
     /// Declarations and definitions of all terms so far, variables first.

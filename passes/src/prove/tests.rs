@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 #[test]
 fn every_rule_is_proven() {
     let quick = |o: &Obligation<'_>| !o.wide || o.domain == "f8";
-    let all: Vec<_> = obligations(false).unwrap().into_iter().filter(quick).collect();
+    let all: Vec<_> = obligations(None).unwrap().into_iter().filter(quick).collect();
     let verdicts = discharge(&all, LIMIT, |_| ()).unwrap();
     for rule in bit_exact().unwrap().rules() {
         let name = rule.spec().name;
@@ -53,7 +53,7 @@ fn sixteen_bits_are_tried() {
 fn planted_rules_are_refuted() {
     for spec in planted() {
         let rule = Rule::unsampled(spec).unwrap();
-        let all = of_rule(&rule, false).unwrap();
+        let all = of_rule(&rule, None).unwrap();
         let refutes = |domain: &str| {
             let o = all.iter().find(|o| o.domain == domain)?;
             match o.discharge(LIMIT).unwrap().status {
@@ -76,7 +76,7 @@ fn vacuous_rules_are_refuted() {
     let never: &'static [Guard] = &[Guard::Is("?a", 1.0), Guard::Is("?a", 2.0)];
     let spec = Spec { name: "never", lhs: "(neg ?a)", rhs: "?a", guards: never, ..planted()[0] };
     let rule = Rule::unsampled(spec).unwrap();
-    let all = of_rule(&rule, false).unwrap();
+    let all = of_rule(&rule, None).unwrap();
     let tried = all.iter().find(|o| o.domain == "f16").unwrap();
     let status = tried.discharge(LIMIT).unwrap().status;
     assert!(matches!(status, Status::Refuted(_)), "{status:?}");

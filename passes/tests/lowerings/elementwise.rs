@@ -46,7 +46,7 @@ fn pam_is_within_the_declared_bound() {
 
 #[test]
 fn float_is_accurate() {
-    let exact = Bound { rel: 1e-6, abs: 1e-6, domain: (0.0, 0.0) };
+    let exact = Bound::new(1e-6, 1e-6, (0.0, 0.0));
     let mut wrong = Vec::new();
     for op in rows() {
         let (inputs, want) = sampled(op);
@@ -114,7 +114,7 @@ fn gelu_has_a_tanh_form() {
     let want: Vec<f64> = wide(&x).iter().map(|&x| 0.5 * x * (1.0 + inner(x).tanh())).collect();
     let attrs = Attrs::none().with("approximate", "tanh");
     let got = apply("gelu", Arith::Float, std::slice::from_ref(&x), attrs.clone());
-    let exact = Bound { rel: 1e-6, abs: 1e-6, domain: (0.0, 0.0) };
+    let exact = Bound::new(1e-6, 1e-6, (0.0, 0.0));
     assert!(worst(&got, &want, exact).0 <= 1.0);
     let got = apply("gelu", Arith::PAM, &[x], attrs);
     assert!(worst(&got, &want, ops::lookup("gelu").unwrap().bound.unwrap()).0 <= 1.0);

@@ -7,7 +7,7 @@ use pamc_passes::ops::{self, Bound};
 use crate::common::{Spread, apply, wide, worst};
 
 /// Ordinary arithmetic must be this close.
-const EXACT: Bound = Bound { rel: 4e-6, abs: 4e-6, domain: (0.0, 0.0) };
+const EXACT: Bound = Bound::new(4e-6, 4e-6, (0.0, 0.0));
 
 /// Compare one op with `want`: in ordinary arithmetic closely, in PAM within the row's bound.
 pub fn check(op: &str, inputs: &[Tensor], attrs: Attrs, want: &[f64]) {

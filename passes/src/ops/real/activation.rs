@@ -1,7 +1,7 @@
 //! Activation functions.
 
 use super::curve::{self, odd, odd_polynomial, polynomial, ramps, relu};
-use super::{bound, checked, unary};
+use super::{bound, checked, everywhere, unary};
 use crate::build::Cx;
 use crate::ir::{Attrs, NodeId};
 use crate::ops::shape::{Inferred, Types, float as float_shape};
@@ -246,7 +246,7 @@ pub static ROWS: &[Op] = &[
             )
         },
         |x| 1.0 / (1.0 + (-x[0]).exp()),
-        bound(0.0, 0.0045, -10.0, 10.0),
+        everywhere(bound(0.0, 0.0045, -10.0, 10.0)),
     ),
     checked(
         Op {
@@ -258,7 +258,7 @@ pub static ROWS: &[Op] = &[
             )
         },
         |x| x[0].tanh(),
-        bound(0.0, 0.009, -6.0, 6.0),
+        everywhere(bound(0.0, 0.009, -6.0, 6.0)),
     ),
     checked(
         Op {
@@ -270,7 +270,7 @@ pub static ROWS: &[Op] = &[
             )
         },
         |x| erf_real(x[0]),
-        bound(0.0, 0.0092, -4.0, 4.0),
+        everywhere(bound(0.0, 0.0092, -4.0, 4.0)),
     ),
     Op {
         onnx: &["Gelu"],
@@ -288,7 +288,7 @@ pub static ROWS: &[Op] = &[
                  In PAM both are relu(x) less five ramps ±2ᵏ · min(|x|, t).",
             ),
             |x| 0.5 * x[0] * (1.0 + erf_real(x[0] * std::f64::consts::FRAC_1_SQRT_2)),
-            bound(0.0, 0.0083, -6.0, 6.0),
+            everywhere(bound(0.0, 0.0083, -6.0, 6.0)),
         )
     },
     checked(
@@ -297,12 +297,12 @@ pub static ROWS: &[Op] = &[
             ..unary("silu", silu, "x · σ(x). In PAM relu(x) less six ramps ±2ᵏ · min(|x|, t).")
         },
         |x| x[0] / (1.0 + (-x[0]).exp()),
-        bound(0.0, 0.0135, -12.0, 12.0),
+        everywhere(bound(0.0, 0.0135, -12.0, 12.0)),
     ),
     checked(
         Op { onnx: &["Relu"], cost: 2, ..unary("relu", rectified, "`select(x < 0, +0, x)`.") },
         |x| x[0].max(0.0),
-        bound(0.0, 0.0, -4.0, 4.0),
+        everywhere(bound(0.0, 0.0, -4.0, 4.0)),
     ),
     Op {
         onnx: &["LeakyRelu"],
@@ -311,7 +311,7 @@ pub static ROWS: &[Op] = &[
         ..checked(
             unary("leaky_relu", leaky_relu, "`select(x < 0, x ⊙ alpha, x)`."),
             |x| x[0].max(0.01 * x[0]),
-            bound(1.0 / 9.0, 0.0, -4.0, 4.0),
+            everywhere(bound(1.0 / 9.0, 0.0, -4.0, 4.0)),
         )
     },
     checked(
@@ -330,7 +330,7 @@ pub static ROWS: &[Op] = &[
         ..checked(
             unary("elu", elu, "`select(x < 0, (paexp(min(x, 0)) − 1) ⊙ alpha, x)`."),
             |x| if x[0] < 0.0 { x[0].exp_m1() } else { x[0] },
-            bound(0.0, 0.0435, -6.0, 6.0),
+            everywhere(bound(0.0, 0.0435, -6.0, 6.0)),
         )
     },
     Op {
@@ -339,7 +339,7 @@ pub static ROWS: &[Op] = &[
         ..checked(
             unary("celu", celu, "`select(x < 0, (paexp(min(x, 0) ⊘ alpha) − 1) ⊙ alpha, x)`."),
             |x| if x[0] < 0.0 { x[0].exp_m1() } else { x[0] },
-            bound(0.0, 0.0435, -6.0, 6.0),
+            everywhere(bound(0.0, 0.0435, -6.0, 6.0)),
         )
     },
     Op {
@@ -348,7 +348,7 @@ pub static ROWS: &[Op] = &[
         ..checked(
             unary("selu", selu, "`gamma ⊙ elu(x)` with `alpha`."),
             |x| 1.050_701 * if x[0] < 0.0 { 1.673_263_2 * x[0].exp_m1() } else { x[0] },
-            bound(0.03, 0.13, -6.0, 6.0),
+            everywhere(bound(0.03, 0.13, -6.0, 6.0)),
         )
     },
     checked(
@@ -362,7 +362,7 @@ pub static ROWS: &[Op] = &[
             )
         },
         |x| x[0].max(0.0) + (-x[0].abs()).exp().ln_1p(),
-        bound(0.0, 0.03, -10.0, 10.0),
+        everywhere(bound(0.0, 0.03, -10.0, 10.0)),
     ),
     Op {
         onnx: &["HardSigmoid"],
@@ -375,7 +375,7 @@ pub static ROWS: &[Op] = &[
                 "`min(max(x · alpha + beta, 0), 1)`; in PAM alpha is applied as signed powers of two.",
             ),
             |x| (0.2 * x[0] + 0.5).clamp(0.0, 1.0),
-            bound(0.0, 0.000_035, -4.0, 4.0),
+            everywhere(bound(0.0, 0.000_035, -4.0, 4.0)),
         )
     },
     checked(
@@ -384,7 +384,7 @@ pub static ROWS: &[Op] = &[
             ..unary("hard_swish", hard_swish, "`x ⊙ hard_sigmoid(x)` with alpha 1/6 and beta 1/2.")
         },
         |x| x[0] * (x[0] / 6.0 + 0.5).clamp(0.0, 1.0),
-        bound(0.112, 0.0002, -5.0, 5.0),
+        everywhere(bound(0.112, 0.0002, -5.0, 5.0)),
     ),
     checked(
         Op {
@@ -393,14 +393,14 @@ pub static ROWS: &[Op] = &[
             ..unary("mish", mish, "`x ⊙ tanh(softplus(x))`, both as their rows have them.")
         },
         |x| x[0] * (x[0].max(0.0) + (-x[0].abs()).exp().ln_1p()).tanh(),
-        bound(0.112, 0.01, -8.0, 8.0),
+        everywhere(bound(0.112, 0.01, -8.0, 8.0)),
     ),
 ];
 
-/// erf in double precision, by its series (11 digits up to |x| = 4).
+/// erf in double precision, by its series; within 10⁻⁸.
 fn erf_real(x: f64) -> f64 {
     let a = x.abs();
-    if a > 6.0 {
+    if a > 4.2 {
         return x.signum();
     }
     let (mut term, mut sum) = (x, x);

@@ -1,6 +1,6 @@
 //! Arithmetic: products, quotients, powers, roots, exponentials, logarithms.
 
-use super::{binary, bound, checked, unary};
+use super::{binary, bound, checked, everywhere, over, unary};
 use crate::build::Cx;
 use crate::ir::{Attrs, DType, NodeId, Tensor};
 use crate::ops::shape::{Inferred, Types, float as float_shape, number};
@@ -216,12 +216,12 @@ pub static ROWS: &[Op] = &[
     checked(
         Op { cost: 3, ..unary("square", square, "Square: `x ⊙ x`.") },
         |x| x[0] * x[0],
-        bound(1.0 / 9.0, 0.0, -8.0, 8.0),
+        everywhere(bound(1.0 / 9.0, 0.0, -8.0, 8.0)),
     ),
     checked(
         Op { onnx: &["Sqrt"], cost: 3, ..unary("sqrt", sqrt, "Square root: `pasqrt(x)`.") },
         |x| x[0].sqrt(),
-        bound(0.0608, 0.0, 0.0, 100.0),
+        over(bound(0.0608, 0.0, 0.0, 100.0), 0.0, f64::INFINITY),
     ),
     checked(
         Op {
@@ -230,12 +230,12 @@ pub static ROWS: &[Op] = &[
             ..unary("reciprocal", reciprocal, "Reciprocal: `1 ⊘ x`.")
         },
         |x| 1.0 / x[0],
-        bound(0.1251, 0.0, 0.01, 100.0),
+        everywhere(bound(0.1251, 0.0, 0.01, 100.0)),
     ),
     checked(
         Op { cost: 7, ..unary("rsqrt", rsqrt, "Reciprocal square root: `1 ⊘ pasqrt(x)`.") },
         |x| 1.0 / x[0].sqrt(),
-        bound(0.0890, 0.0, 0.01, 100.0),
+        over(bound(0.0890, 0.0, 0.01, 100.0), f32::MIN_POSITIVE as f64, f64::INFINITY),
     ),
     checked(
         Op {
@@ -244,7 +244,7 @@ pub static ROWS: &[Op] = &[
             ..unary("exp", exp, "eˣ: `paexp2(x · log₂e)`, the constant by the recipe.")
         },
         |x| x[0].exp(),
-        bound(0.07, 0.0, -10.0, 10.0),
+        over(bound(0.07, 0.0, -10.0, 10.0), f64::NEG_INFINITY, 64.0),
     ),
     checked(
         Op {
@@ -257,22 +257,22 @@ pub static ROWS: &[Op] = &[
             )
         },
         |x| x[0].ln(),
-        bound(0.001, 0.0598, 0.001, 100.0),
+        over(bound(0.001, 0.0598, 0.001, 100.0), 0.0, f64::INFINITY),
     ),
     checked(
         Op { cost: 5, ..unary("exp2", exp2, "2ˣ: `paexp2(x)`.") },
         |x| x[0].exp2(),
-        bound(0.0616, 0.0, -20.0, 20.0),
+        everywhere(bound(0.0616, 0.0, -20.0, 20.0)),
     ),
     checked(
         Op { cost: 5, ..unary("log2", log2, "Binary logarithm: `palog2(x)`.") },
         |x| x[0].log2(),
-        bound(0.0, 0.0861, 0.001, 100.0),
+        over(bound(0.0, 0.0861, 0.001, 100.0), 0.0, f64::INFINITY),
     ),
     checked(
         Op { onnx: &["Ceil"], cost: 3, ..unary("ceil", ceil, "Smallest integer not below x.") },
         |x| x[0].ceil(),
-        bound(0.0, 0.0, -100.0, 100.0),
+        everywhere(bound(0.0, 0.0, -100.0, 100.0)),
     ),
     checked(
         Op {
@@ -282,7 +282,7 @@ pub static ROWS: &[Op] = &[
             ..unary("sign", sign, "−1, 0 or 1, as x is; NaN of a NaN.")
         },
         |x| if x[0] == 0.0 { 0.0 } else { x[0].signum() },
-        bound(0.0, 0.0, -2.0, 2.0),
+        everywhere(bound(0.0, 0.0, -2.0, 2.0)),
     ),
     Op {
         onnx: &["Clip"],
@@ -292,7 +292,7 @@ pub static ROWS: &[Op] = &[
         ..checked(
             unary("clip", clip, "The nearest number between `lo` and `hi`."),
             |x| x[0],
-            bound(0.0, 0.0, -2.0, 2.0),
+            everywhere(bound(0.0, 0.0, -2.0, 2.0)),
         )
     },
     Op {

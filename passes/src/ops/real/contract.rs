@@ -257,7 +257,7 @@ fn conv_transpose(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
     add_bias(cx, y, site)
 }
 
-const BOUND: Option<Bound> = Some(Bound { rel: 1.0 / 9.0, abs: 1e-6, domain: (0.0, 2.0) });
+const BOUND: Option<Bound> = Some(Bound::new(1.0 / 9.0, 1e-6, (0.0, 2.0)));
 
 /// Rows.
 pub static ROWS: &[Op] = &[

@@ -85,7 +85,7 @@ fn tile(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
     cx.reshape(x, &site.ty.shape)
 }
 
-const EXACT: Option<Bound> = Some(Bound { rel: 0.0, abs: 0.0, domain: (-2.0, 2.0) });
+const EXACT: Option<Bound> = Some(Bound::new(0.0, 0.0, (-2.0, 2.0)));
 
 /// Rows.
 pub static ROWS: &[Op] = &[
@@ -116,7 +116,7 @@ pub static ROWS: &[Op] = &[
               the key `rng` (i32[2]) for `stream` are, unsigned, at least p · 2³².",
         shape: dropout_shape,
         lower: Some(dropout),
-        bound: Some(Bound { rel: 1.0 / 9.0, abs: 0.0, domain: (-2.0, 2.0) }),
+        bound: Some(Bound::new(1.0 / 9.0, 0.0, (-2.0, 2.0))),
         cost: 80,
         ..Op::BLANK
     },

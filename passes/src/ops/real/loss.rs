@@ -215,7 +215,7 @@ fn cross_entropy(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
 }
 
 const fn bound(rel: f64, abs: f64) -> Option<Bound> {
-    Some(Bound { rel, abs, domain: (-3.0, 3.0) })
+    Some(Bound::new(rel, abs, (-3.0, 3.0)))
 }
 
 const fn pair(name: &'static str, doc: &'static str) -> Op {

@@ -31,7 +31,20 @@ const fn binary(name: &'static str, lower: LowerFn, doc: &'static str) -> Op {
 
 /// Declared error against the real function, operands sampled from `lo` to `hi`.
 const fn bound(rel: f64, abs: f64, lo: f64, hi: f64) -> Option<Bound> {
-    Some(Bound { rel, abs, domain: (lo, hi) })
+    Some(Bound::new(rel, abs, (lo, hi)))
+}
+
+/// A bound that holds further than operands are sampled.
+const fn over(bound: Option<Bound>, lo: f64, hi: f64) -> Option<Bound> {
+    match bound {
+        Some(bound) => Some(Bound { holds: (lo, hi), ..bound }),
+        None => None,
+    }
+}
+
+/// A bound that holds of every number.
+const fn everywhere(bound: Option<Bound>) -> Option<Bound> {
+    over(bound, f64::NEG_INFINITY, f64::INFINITY)
 }
 
 /// An elementwise row with its function over the reals and its declared error.

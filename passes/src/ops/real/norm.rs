@@ -144,7 +144,7 @@ fn group_shape(types: Types, attrs: &Attrs) -> Inferred {
 }
 
 const fn bound(rel: f64, abs: f64) -> Option<Bound> {
-    Some(Bound { rel, abs, domain: (-3.0, 3.0) })
+    Some(Bound::new(rel, abs, (-3.0, 3.0)))
 }
 
 /// Rows.

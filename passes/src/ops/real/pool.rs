@@ -123,7 +123,7 @@ const KERNEL: AttrSpec = required("kernel", AttrType::Ints);
 const CEIL: AttrSpec = flag("ceil_mode", false);
 
 const fn bound(rel: f64) -> Option<Bound> {
-    Some(Bound { rel, abs: 0.0, domain: (0.1, 3.0) })
+    Some(Bound::new(rel, 0.0, (0.1, 3.0)))
 }
 
 /// Rows.

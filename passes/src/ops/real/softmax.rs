@@ -93,7 +93,7 @@ const fn row(name: &'static str, doc: &'static str) -> Op {
 }
 
 const fn bound(rel: f64, abs: f64) -> Option<Bound> {
-    Some(Bound { rel, abs, domain: (-6.0, 6.0) })
+    Some(Bound::new(rel, abs, (-6.0, 6.0)))
 }
 
 /// Rows.
