@@ -113,16 +113,14 @@ impl Floats {
         if ends[0].min(ends[1]) < 8.0 || !follows.contains(&self.op.name) {
             return false;
         }
-        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (mut least, mut most, mut nan) = (f64::INFINITY, f64::NEG_INFINITY, false);
         for (&x, &y) in x.iter().zip(y) {
-            // A NaN is no number that the other is below.
             let rest = f64::from(y) - f64::from(f32::from_bits(x));
-            least = if rest < least { rest } else { least };
-            most = if rest <= most { most } else { rest };
+            (least, most, nan) = (least.min(rest), most.max(rest), nan | rest.is_nan());
         }
         let near =
             |rest: f64| ends.iter().all(|x| (self.real(*x) - x - rest).abs() <= self.bound.abs);
-        near(least) && near(most)
+        !nan && near(least) && near(most)
     }
 
     /// Whether all results are near the function, which is monotone between the first and the last
