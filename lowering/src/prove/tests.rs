@@ -97,7 +97,7 @@ fn planted_mistakes_in_kernels_are_refuted() {
         ("product clamped 5", "1073741823 : i32", "1073741824 : i32"),
         ("product full 6", "arith.minui", "arith.minsi"),
         ("slope of left fast 0", "-8388608 : i32", "-8388609 : i32"),
-        ("slope of right clamped 4", "2139095039 : i32", "2139095040 : i32"),
+        ("slope of right clamped 5", "2139095039 : i32", "2139095040 : i32"),
         ("product direct", "ugt", "uge"),
     ];
     for (name, right, wrong) in mistakes {
