@@ -7,7 +7,7 @@
 
 use pamc_lowering::codegen::{Jit, Options, Target, compile, set_threads};
 use pamc_lowering::kernels::{
-    Arith, KernelTarget, Kernels, Kind, MatmulSpec, Operand, scratch_len,
+    Arith, KernelTarget, Kernels, Kind, MatmulSpec, Operand, Output, scratch_len,
 };
 use std::{env, error::Error, ffi::c_void, fs, mem::transmute, time::Instant};
 
@@ -15,10 +15,10 @@ type Product = extern "C" fn(*const f32, *const f32, *mut f32, *mut f32);
 type Slope = extern "C" fn(*const f32, *const f32, *const f32, *mut f32, *mut f32);
 
 fn square(n: usize, arith: Arith, slope: bool) -> MatmulSpec {
-    let whole = Operand { len: n * n, offset: 0, strides: vec![n as i64, 1] };
+    let whole = Operand { len: n * n, strides: vec![n as i64, 1], ..Operand::default() };
     let kind = if slope { Kind::Slope { at: whole.clone() } } else { Kind::Product };
     let (a, b, out) = (whole.clone(), whole.clone(), whole);
-    MatmulSpec { batch: vec![], m: n, k: n, n, a, b, out, arith, kind }
+    MatmulSpec { batch: vec![], m: n, k: n, n, a, b, out, output: Output::Store, arith, kind }
 }
 
 /// Contractions of a small GPT's training step: batch, m, k, n.
@@ -33,7 +33,11 @@ const SHAPES: [(usize, [usize; 3]); 6] = [
 
 fn rows(batch: usize, rows: usize, columns: usize) -> Operand {
     let size = rows * columns;
-    Operand { len: batch * size, offset: 0, strides: vec![size as i64, columns as i64, 1] }
+    Operand {
+        len: batch * size,
+        strides: vec![size as i64, columns as i64, 1],
+        ..Operand::default()
+    }
 }
 
 fn batched(batch: usize, [m, k, n]: [usize; 3]) -> MatmulSpec {
@@ -45,6 +49,7 @@ fn batched(batch: usize, [m, k, n]: [usize; 3]) -> MatmulSpec {
         a: rows(batch, m, k),
         b: rows(batch, k, n),
         out: rows(batch, m, n),
+        output: Output::Store,
         arith: Arith::Pam,
         kind: Kind::Product,
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pamc_lowering::codegen::{Jit, Options, Target, compile};
 use pamc_lowering::kernels::{
-    Arith, KernelTarget, Kind, MatmulSpec, Operand, emit_matmul, scratch_len,
+    Arith, KernelTarget, Kind, MatmulSpec, Operand, Output, emit_matmul, scratch_len,
 };
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn operand(batch: usize, rows: usize, columns: usize, transposed: bool) -> Opera
     if batch > 1 {
         strides.insert(0, (rows * columns) as i64);
     }
-    Operand { len, offset: 0, strides }
+    Operand { len, strides, ..Operand::default() }
 }
 
 fn spec(batch: usize, [m, k, n]: [usize; 3], [ta, tb]: [bool; 2], kind: Kind) -> MatmulSpec {
@@ -46,6 +46,7 @@ fn spec(batch: usize, [m, k, n]: [usize; 3], [ta, tb]: [bool; 2], kind: Kind) ->
         a: operand(batch, m, k, ta),
         b: operand(batch, k, n, tb),
         out: operand(batch, m, n, false),
+        output: Output::Store,
         arith: Arith::Pam,
         kind,
     }

@@ -114,8 +114,11 @@ impl<'t> Module<'t> {
                 nest::emit(&mut b, UNNAMED, n, self.parallel);
                 ("nest", b.finish())
             }
-            Kernel::Matmul(spec) => {
-                ("contract", self.contractions.contraction(UNNAMED, Access::Shared, spec)?)
+            Kernel::Matmul(spec, after) => {
+                let after = after.as_ref().map(|nest| nest::part(&mut b, UNNAMED, nest));
+                let made =
+                    self.contractions.contraction(UNNAMED, Access::Shared, spec, after.as_ref())?;
+                ("contract", b.finish() + &made)
             }
             Kernel::Scan(s) => {
                 scan::emit(&mut b, UNNAMED, s);

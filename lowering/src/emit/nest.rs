@@ -4,6 +4,7 @@
 mod access;
 mod factor;
 mod loops;
+mod part;
 mod plan;
 mod reduce;
 mod scatter;
@@ -19,6 +20,7 @@ use super::types::{Elem, Value, VecTy};
 use super::{float, scalar};
 use crate::codegen::Access;
 use crate::schedule::nest::{Kind, Nest};
+pub(super) use part::part;
 use plan::{Facts, Kept, Pass};
 
 /// Lanes of a vector, which are those of a reduction.

@@ -30,7 +30,7 @@ impl Profile {
         let call = |schedule: &Schedule, call: &Call| {
             let node = schedule.graph.node(call.node);
             let products = match &call.kernel {
-                Kernel::Matmul(spec) => {
+                Kernel::Matmul(spec, _) => {
                     spec.batch.iter().product::<usize>() * spec.m * spec.k * spec.n
                 }
                 _ => 0,

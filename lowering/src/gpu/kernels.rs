@@ -88,7 +88,8 @@ impl Kernels {
                 let shape = nest::threads::emit(&mut b, &name, n);
                 (name, shape)
             }
-            Kernel::Matmul(spec) => {
+            // Nothing is joined to a contraction on a GPU.
+            Kernel::Matmul(spec, _) => {
                 let name = format!("contract_{number}");
                 let shape = contract::threads(&mut b, &name, spec, [&None, &None, &None]);
                 (name, shape)

@@ -2,8 +2,7 @@
 //! kernels.
 
 use super::driver::{Driver, POINTER};
-use super::micro::{Facts, Micro};
-use super::pack::NAN_FACTS;
+use super::micro::Micro;
 use super::plan::{Packed, Plan};
 use super::select::{choose, load_range, slope_sides};
 use super::text::{Lanes, Text, Val};
@@ -12,8 +11,13 @@ use crate::codegen::Access;
 impl Driver<'_> {
     pub fn block_arguments(&self) -> Vec<(String, String)> {
         let mut names = vec!["%a", "%a_facts", "%b", "%b_facts", "%out"];
-        names.extend(self.plan.at.map(|_| "%at"));
+        names.extend(self.plan.at.as_ref().map(|_| "%at"));
+        names.extend(self.plan.places.as_ref().map(|_| "%places"));
         let mut args: Vec<_> = names.iter().map(|n| (n.to_string(), POINTER.to_string())).collect();
+        if self.after.is_some() {
+            args.extend(self.later_arguments());
+            args.push(("%base".into(), "i64".into()));
+        }
         args.push(("%task".into(), "i64".into()));
         args
     }
@@ -21,6 +25,9 @@ impl Driver<'_> {
     pub fn blocks(&self) -> (i64, i64) {
         let (down, across) = self.plan.block;
         let plan = self.plan;
+        if plan.places.is_some() {
+            return (1, 1);
+        }
         (plan.left.panels.div_ceil(down) as i64, plan.right.panels.div_ceil(across) as i64)
     }
 
@@ -51,7 +58,28 @@ impl Driver<'_> {
                     Vec::new()
                 });
             });
+            self.finish_block(t, &rows, &columns);
         });
+    }
+
+    /// What comes after a block whose sums are complete.
+    fn finish_block(&self, t: &mut Text, rows: &[Val; 2], columns: &[Val; 2]) {
+        if self.after.is_none() {
+            return;
+        }
+        let (plan, tile) = (self.plan, &self.plan.tile);
+        let mut ends = |panels: &[Val; 2], width: usize, extent: usize| {
+            let extent = t.i64(extent as i64);
+            [&panels[0], &panels[1]].map(|panel| {
+                let at = t.i64_op("muli", panel, width as i64);
+                t.bin("minsi", &at, &extent, "i64")
+            })
+        };
+        let [top, bottom] = ends(rows, tile.rows, plan.spec.m);
+        let [left, right] = ends(columns, tile.columns(), plan.spec.n);
+        let [top, bottom] = [top, bottom].map(|row| t.bin("addi", "%base", &row, "i64"));
+        let buffers: Vec<Val> = self.later_arguments().into_iter().map(|(name, _)| name).collect();
+        self.finish(t, &buffers, [&top, &bottom, &left, &right]);
     }
 
     /// One tile and chunk. Tiles that do not lie whole and contiguous in the output go through
@@ -95,17 +123,34 @@ impl Driver<'_> {
                 vec![spare.to_string(), t.i64(plan.tile.columns() as i64)]
             },
         );
-        let mut args: Vec<Val> =
-            vec![a.clone(), b.clone(), depth.into(), target[0].clone(), target[1].clone(), first];
-        if let Some(at) = &plan.at {
+        self.inner(
+            t,
+            [&[a.clone(), a_facts.clone()], &[b.clone(), b_facts.clone()]],
+            [depth, &target[0], &target[1], &first],
+            [&top, column],
+        );
+        t.branch(&inside, &[], |_| Vec::new(), |t| copy.emit(t, &height, &width, true));
+    }
+
+    /// Calls the inner kernel that fits a pair of panels; `to` is depth, target, its row stride and
+    /// whether this is the first chunk, `place` the tile's first row and its panel of columns.
+    pub fn inner(
+        &self,
+        t: &mut Text,
+        [[a, a_facts], [b, b_facts]]: [&[Val; 2]; 2],
+        to: [&str; 4],
+        [top, column]: [&str; 2],
+    ) {
+        let mut args = vec![a.clone(), b.clone()];
+        args.extend(to.map(String::from));
+        if let Some(at) = &self.plan.at {
             let p = t.i64_op("muli", column, at.slot as i64);
-            let q = t.i64_op("muli", &top, plan.tile.columns() as i64);
+            let q = t.i64_op("muli", top, self.plan.tile.columns() as i64);
             let p = t.bin("addi", &p, &q, "i64");
             args.push(t.at("%at", &p));
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         self.call_version(t, &args, a_facts, b_facts);
-        t.branch(&inside, &[], |_| Vec::new(), |t| copy.emit(t, &height, &width, true));
     }
 
     fn call_version(&self, t: &mut Text, args: &[&str], a_facts: &str, b_facts: &str) {
@@ -119,12 +164,9 @@ impl Driver<'_> {
         let right = load_range(t, b_facts, right);
         let choice = choose(t, &left, &right);
         t.switch(&choice, micros.len(), |t, i| {
-            let facts = match micros[i].version.facts() {
-                Facts::None => Vec::new(),
-                Facts::Largest => vec![left.largest.clone(), right.largest.clone()],
-                Facts::Nan => [a_facts, b_facts].map(|p| t.at_const(p, NAN_FACTS)).to_vec(),
-            };
-            let all: Vec<&str> = args.iter().copied().chain(facts.iter().map(|f| &**f)).collect();
+            let wants = micros[i].version.wants_facts();
+            let facts = [a_facts, b_facts].into_iter().filter(|_| wants);
+            let all: Vec<&str> = args.iter().copied().chain(facts).collect();
             t.call(&micros[i].name(), &all, &micros[i].types());
         });
     }
@@ -139,7 +181,7 @@ fn range(t: &mut Text, index: &str, block: usize, panels: usize) -> [Val; 2] {
     [lo, hi]
 }
 
-fn slot(
+pub(super) fn slot(
     t: &mut Text,
     packed: &Packed,
     [base, facts]: [&str; 2],
@@ -154,7 +196,7 @@ fn slot(
     (panel, t.at(facts, &at))
 }
 
-fn valid(t: &mut Text, start: &str, extent: usize, tile: usize) -> Val {
+pub(super) fn valid(t: &mut Text, start: &str, extent: usize, tile: usize) -> Val {
     let extent = t.i64(extent as i64);
     let left = t.bin("subi", &extent, start, "i64");
     let tile = t.i64(tile as i64);

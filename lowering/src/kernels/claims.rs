@@ -4,7 +4,7 @@
 //! Parameters of each function stand in [`arg`], what it computes is stored at places of [`slot`].
 
 use super::direct;
-use super::micro::{Facts, Micro, Version};
+use super::micro::{Micro, Version};
 use super::pack::{Pack, Store, Unit, may_be_special};
 use super::plan::SlopeOf;
 use super::product::{BIAS, MIN_NORMAL, fraction};
@@ -25,14 +25,10 @@ pub(crate) mod arg {
     pub(crate) const AT: usize = 2;
     /// The sum so far, a float.
     pub(crate) const SUM: usize = 3;
-    /// The largest magnitudes that a kernel is told, left and right.
-    pub(crate) const LARGEST: [usize; 2] = [4, 5];
     /// Facts of the panels, left and right.
-    pub(crate) const FACTS: [usize; 2] = [7, 8];
-    /// A NaN of the row and of the column, or 0.
-    pub(crate) const NAN: [usize; 2] = [9, 10];
+    pub(crate) const FACTS: [usize; 2] = [5, 6];
     /// Where results go.
-    pub(crate) const RESULTS: usize = 11;
+    pub(crate) const RESULTS: usize = 7;
 }
 
 /// Places of results.
@@ -43,8 +39,6 @@ pub(crate) mod slot {
     pub(crate) const SUM: usize = 2;
     /// What a chunk's sum starts from.
     pub(crate) const START: usize = 3;
-    /// Largest magnitudes of both ranges.
-    pub(crate) const LARGEST: [usize; 2] = [4, 6];
     /// The element as it is packed.
     pub(crate) const PACKED: usize = 8;
     /// The three facts with the element.
@@ -55,21 +49,17 @@ pub(crate) mod slot {
     pub(crate) const FOUND: [usize; 2] = [13, 14];
 }
 
-/// Where the facts of rows and columns begin, and their number beside those.
-pub(crate) const RANGE_FACTS: usize = 4;
+/// Where the facts of rows and columns begin: a NaN of the row or column, or 0.
+pub(crate) const RANGE_FACTS: usize = super::pack::NAN_FACTS as usize;
 
-const PARAMETERS: [(&str, &str); 12] = [
+const PARAMETERS: [(&str, &str); 8] = [
     ("%x", "i32"),
     ("%y", "i32"),
     ("%at", "i32"),
     ("%sum", "f32"),
-    ("%a_largest", "i64"),
-    ("%b_largest", "i64"),
     ("%a", "!llvm.ptr"),
     ("%a_facts", "!llvm.ptr"),
     ("%b_facts", "!llvm.ptr"),
-    ("%a_nan", "!llvm.ptr"),
-    ("%b_nan", "!llvm.ptr"),
     ("%results", "!llvm.ptr"),
 ];
 
@@ -112,7 +102,7 @@ fn give(t: &mut Text, value: &str, slot: usize, ty: &str) {
 }
 
 fn pack(store: Store) -> Pack {
-    Pack { width: 1, lanes: ONE, unit: Unit::None, store }
+    Pack { width: 1, lanes: ONE, unit: Unit::None, store, tabled: false }
 }
 
 /// Every version of every kernel.
@@ -129,7 +119,7 @@ pub(crate) fn claims() -> Vec<Claim> {
             slopes: slope_sides(slope_of),
             told,
             skips_zeros: matches!(version, Some(Version::Masked { .. })),
-            starts_from_nan: version.is_some_and(|v| v.facts() == Facts::Nan),
+            starts_from_nan: version.is_some_and(|v| v == Version::Clamped),
             version,
             slope_of,
         };
@@ -163,14 +153,11 @@ impl Claim {
         let ranges = [0, 1].map(|s| load_range(t, PARAMETERS[arg::FACTS[s]].0, self.slopes[s]));
         let choice = choose(t, &ranges[0], &ranges[1]);
         give(t, &choice, slot::CHOICE, "i64");
-        for (range, slot) in ranges.iter().zip(slot::LARGEST) {
-            give(t, &range.largest, slot, "i64");
-        }
         let stored = |t: &mut Text, store, x| pack(store).element(t, x, &mut [], ONE);
         let left = stored(t, Store::Bits, "%x");
         let right = stored(t, Store::Biased, "%y");
         let parts = if micro.split_rows() {
-            let zero = micro.zero_magnitude(t, "%b_largest", MIN_NORMAL - 1 + BIAS, ONE);
+            let zero = micro.zero_magnitude(t, "%b_facts", MIN_NORMAL - 1 + BIAS, ONE);
             micro.split(t, &left, &zero, ONE)
         } else {
             vec![left]

@@ -1,10 +1,11 @@
 //! Tiny contractions: no packing, one element at a time, right on every input.
 
+use super::axis::Axis;
 use super::driver::{Pointers, batch_offset};
 use super::plan::{Plan, SlopeOf};
 use super::product::{Parts, fraction, full_product, full_slope};
 use super::text::{Lanes, Text, Val};
-use super::{Arith, CHUNK, Kind, Operand};
+use super::{Arith, CHUNK, Kind, Operand, Output};
 
 const ONE: Lanes = Lanes(1);
 
@@ -30,22 +31,33 @@ pub(super) fn body(t: &mut Text, plan: &Plan, operands: &Pointers) {
         t.loop_to(&m, 1, |t, row| {
             t.loop_to(&n, 1, |t, column| {
                 let fraction = at.as_ref().map(|(pointer, operand)| {
-                    let p = cell(t, plan, pointer, operand, [row, column]);
+                    let p = cell(t, pointer, operand, ([row, column], [spec.m, spec.n]));
                     let x = t.load(&p, "i32");
                     fraction(t, &x, ONE)
                 });
                 let total = sum(t, plan, [&a, &b], [row, column], fraction.as_deref());
-                let p = cell(t, plan, &out, &spec.out, [row, column]);
+                let p = cell(t, &out, &spec.out, ([row, column], [spec.m, spec.n]));
+                let total = match spec.output {
+                    Output::Store => total,
+                    _ => {
+                        let before = t.load(&p, "f32");
+                        t.bin("addf", &before, &total, "f32")
+                    }
+                };
                 t.store(&total, &p, "f32");
             });
         });
     });
 }
 
-fn cell(t: &mut Text, plan: &Plan, base: &str, operand: &Operand, at: [&str; 2]) -> Val {
-    let rank = plan.spec.batch.len();
-    let row = t.i64_op("muli", at[0], operand.strides[rank]);
-    let column = t.i64_op("muli", at[1], operand.strides[rank + 1]);
+/// Where the element at the given row and column lies in an operand of the given extents.
+fn cell(
+    t: &mut Text,
+    base: &str,
+    operand: &Operand,
+    (at, extents): ([&str; 2], [usize; 2]),
+) -> Val {
+    let [row, column] = [0, 1].map(|i| Axis::of(operand, i, extents[i]).offset(t, at[i]));
     let index = t.bin("addi", &row, &column, "i64");
     t.at(base, &index)
 }
@@ -67,9 +79,9 @@ fn sum(
         let end = t.i64_op("addi", first, chunk);
         let end = t.bin("minsi", &end, &depth, "i64");
         let part = t.loop_with([first, &end], 1, &start, |t, k, part| {
-            let p = cell(t, plan, a, &spec.a, [row, k]);
+            let p = cell(t, a, &spec.a, ([row, k], [spec.m, spec.k]));
             let x = t.load(&p, "i32");
-            let p = cell(t, plan, b, &spec.b, [k, column]);
+            let p = cell(t, b, &spec.b, ([k, column], [spec.k, spec.n]));
             let y = t.load(&p, "i32");
             if spec.arith == Arith::Float {
                 let [x, y] = [x, y].map(|v| t.as_float(&v, ONE));

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::micro::Version;
-use super::pack::PACK_TYPES;
 use super::plan::{Packed, Plan};
 use super::select::versions;
 use super::text::{Text, Val};
-use super::{Arith, CHUNK, Operand, direct};
+use super::{After, Arith, CHUNK, Operand, direct};
 use crate::codegen::Access;
 
 pub(super) const POINTER: &str = "!llvm.ptr";
@@ -17,14 +16,19 @@ pub(super) fn emit(
     name: &str,
     access: Access,
     plan: &Plan,
+    after: Option<&After>,
     shared: &mut BTreeMap<String, String>,
 ) -> String {
     let mut t = Text::default();
-    let driver = Driver { name, plan };
+    let driver = Driver { name, plan, after };
     if plan.direct {
         t.func(name, access, &driver.parameters(), |t| {
             let operands = driver.pointers(t);
             direct::body(t, plan, &operands);
+            let [rows, columns] =
+                [plan.batch() * plan.spec.m, plan.spec.n].map(|n| t.i64(n as i64));
+            let zero = t.i64(0);
+            driver.finish(t, &operands.after, [&zero, &rows, &zero, &columns]);
         });
         return t.into_string();
     }
@@ -38,7 +42,10 @@ pub(super) fn emit(
     for (which, packed) in driver.packed() {
         driver.pack_function(&mut t, which, packed);
     }
-    driver.block_function(&mut t);
+    match plan.places {
+        None => driver.block_function(&mut t),
+        Some(_) => driver.adding_function(&mut t, shared),
+    }
     if plan.over_batch {
         driver.element_function(&mut t);
     }
@@ -50,6 +57,7 @@ pub(super) fn emit(
 pub(super) struct Driver<'a> {
     pub name: &'a str,
     pub plan: &'a Plan,
+    pub after: Option<&'a After>,
 }
 
 /// Pointers to the canonical operands' first elements.
@@ -59,20 +67,29 @@ pub(super) struct Pointers {
     pub at: Option<Val>,
     pub out: Val,
     scratch: Val,
+    /// Buffers of what comes after.
+    after: Vec<Val>,
 }
 
 impl Pointers {
-    fn named(with_at: bool) -> Self {
+    fn named(with_at: bool, after: usize) -> Self {
         let [left, right, out, scratch] = ["%left", "%right", "%out", "%scratch"].map(String::from);
-        Self { left, right, at: with_at.then(|| "%at".into()), out, scratch }
+        let after = (0..after).map(later).collect();
+        Self { left, right, at: with_at.then(|| "%at".into()), out, scratch, after }
     }
 
     fn list(&self) -> Vec<&str> {
         let mut list =
             [&self.left, &self.right, &self.out, &self.scratch].map(String::as_str).to_vec();
         list.extend(self.at.as_deref());
+        list.extend(self.after.iter().map(String::as_str));
         list
     }
+}
+
+/// Name of a buffer of what comes after.
+fn later(i: usize) -> Val {
+    format!("%after{i}")
 }
 
 impl Driver<'_> {
@@ -90,14 +107,37 @@ impl Driver<'_> {
     }
 
     fn parameters(&self) -> Vec<(String, String)> {
-        let lens = self.plan.parameters.iter().copied().chain([self.plan.scratch_len()]);
-        lens.enumerate()
-            .map(|(i, len)| (format!("%arg{i}"), format!("memref<{len}xf32>")))
-            .collect()
+        let float = |len: usize| format!("memref<{len}xf32>");
+        let own = self.plan.parameters.iter().map(|&len| float(len));
+        let types = own.chain(self.later()).chain([float(self.plan.scratch_len())]);
+        types.enumerate().map(|(i, ty)| (format!("%arg{i}"), ty)).collect()
+    }
+
+    /// Types of the buffers of what comes after.
+    fn later(&self) -> Vec<String> {
+        self.after.map_or_else(Vec::new, |after| after.params.clone())
+    }
+
+    /// Those buffers as parameters of a helper.
+    pub fn later_arguments(&self) -> Vec<(String, String)> {
+        self.later().into_iter().enumerate().map(|(i, ty)| (later(i), ty)).collect()
+    }
+
+    /// Does what comes after to a part of the output: from row to row, counted over all batch
+    /// elements, and from column to column.
+    pub fn finish(&self, t: &mut Text, buffers: &[Val], part: [&str; 4]) {
+        let Some(after) = self.after else { return };
+        let part = part.map(|i| t.def(&format!("arith.index_cast {i} : i64 to index")));
+        let values: Vec<&str> = buffers.iter().chain(&part).map(String::as_str).collect();
+        let types = after.params.iter().map(String::as_str).chain(["index"; 4]);
+        t.call(&after.function, &values, &types.collect::<Vec<_>>());
     }
 
     fn pointers(&self, t: &mut Text) -> Pointers {
-        let mut list: Vec<Val> = self.parameters().iter().map(|(v, ty)| t.pointer(v, ty)).collect();
+        let mut parameters = self.parameters();
+        let own = self.plan.parameters.len();
+        let after = parameters.drain(own..parameters.len() - 1).map(|(name, _)| name).collect();
+        let mut list: Vec<Val> = parameters.iter().map(|(v, ty)| t.pointer(v, ty)).collect();
         if self.plan.swapped {
             list.swap(0, 1);
         }
@@ -111,7 +151,7 @@ impl Driver<'_> {
             super::Kind::Slope { at } => rest.next().map(|p| view(&p, at)),
         };
         let out = rest.next().map(|p| view(&p, &spec.out)).unwrap_or_default();
-        Pointers { left, right, at, out, scratch: rest.next().unwrap_or_default() }
+        Pointers { left, right, at, out, scratch: rest.next().unwrap_or_default(), after }
     }
 
     pub fn helper(&self, what: &str) -> String {
@@ -121,8 +161,12 @@ impl Driver<'_> {
     /// `name_pack_x(source, panels, facts, task)`: packs panel `task mod panels` of chunk `task /
     /// panels`.
     fn pack_function(&self, t: &mut Text, which: &str, packed: &Packed) {
-        let args = [("%src", POINTER), ("%panels", POINTER), ("%facts", POINTER), ("%task", "i64")]
-            .map(|(n, ty)| (n.to_string(), ty.to_string()));
+        let tables = packed.tables.iter().flat_map(|_| [("%across", POINTER), ("%down", POINTER)]);
+        let args = [("%src", POINTER), ("%panels", POINTER), ("%facts", POINTER)]
+            .into_iter()
+            .chain(tables)
+            .chain([("%task", "i64")]);
+        let args: Vec<_> = args.map(|(n, ty)| (n.to_string(), ty.to_string())).collect();
         t.func(&self.helper(&format!("pack_{which}")), Access::Internal, &args, |t| {
             let panels = packed.panels as i64;
             let width = packed.pack.width as i64;
@@ -134,19 +178,26 @@ impl Driver<'_> {
             let width = t.i64(width);
             let valid = t.bin("minsi", &left, &width, "i64");
             let depth =
-                if which == "at" { t.i64(self.plan.spec.m as i64) } else { self.depth(t, &chunk) };
+                if which == "at" { t.i64(self.plan.at_depth()) } else { self.depth(t, &chunk) };
+            let to = t.i64_op("muli", "%task", packed.slot as i64);
+            let to = t.at("%panels", &to);
+            let facts = t.i64_op("muli", "%task", packed.pack.facts() as i64);
+            let facts = t.at("%facts", &facts);
+            if packed.tables.is_some() {
+                let across = t.at("%across", &first);
+                let down = t.i64_op("muli", &chunk, CHUNK as i64);
+                let down = t.at("%down", &down);
+                let values = ["%src", &across, &depth, &down, &to, &facts];
+                return t.call(&packed.pack.name(), &values, packed.pack.types());
+            }
             let (sw, sk) = packed.strides;
             let [across, down] =
                 [t.i64_op("muli", &first, sw), t.i64_op("muli", &chunk, sk * CHUNK as i64)];
             let from = t.bin("addi", &across, &down, "i64");
             let from = t.at("%src", &from);
-            let to = t.i64_op("muli", "%task", packed.slot as i64);
-            let to = t.at("%panels", &to);
-            let facts = t.i64_op("muli", "%task", packed.pack.facts() as i64);
-            let facts = t.at("%facts", &facts);
             let [sw, sk] = [sw, sk].map(|s| t.i64(s));
             let values = [&from, &valid, &depth, &sw, &sk, &to, &facts].map(String::as_str);
-            t.call(&packed.pack.name(), &values, &PACK_TYPES);
+            t.call(&packed.pack.name(), &values, packed.pack.types());
         });
     }
 
@@ -163,6 +214,10 @@ impl Driver<'_> {
         let plan = self.plan;
         let operands = self.pointers(t);
         let zero = t.i64(0);
+        let packed = self.packed().into_iter().filter_map(|(_, p)| p.tables.as_ref());
+        for table in packed.chain(&plan.places).flatten() {
+            table.fill(t, &operands.scratch);
+        }
         for (which, packed) in self.packed().into_iter().filter(|(_, p)| p.copy == 0) {
             self.pack(t, which, packed, &operands, [&zero, &zero], plan.parallel);
         }
@@ -189,9 +244,11 @@ impl Driver<'_> {
 
     /// `name_element(operands…, element, copy)`: all of one batch element, on one thread.
     fn element_function(&self, t: &mut Text) {
-        let operands = Pointers::named(self.plan.at.is_some());
-        let mut args: Vec<_> =
-            operands.list().into_iter().map(|p| (p.to_string(), POINTER.to_string())).collect();
+        let later = self.later();
+        let operands = Pointers::named(self.plan.at.is_some(), later.len());
+        let names = operands.list();
+        let types = (later.len()..names.len()).map(|_| POINTER.to_string()).chain(later);
+        let mut args: Vec<_> = names.into_iter().map(String::from).zip(types).collect();
         args.extend(["%element", "%copy"].map(|n| (n.to_string(), "i64".to_string())));
         t.func(&self.helper("element"), Access::Internal, &args, |t| {
             self.element(t, &operands, ["%element", "%copy"], false);
@@ -200,7 +257,10 @@ impl Driver<'_> {
 
     fn call_element(&self, t: &mut Text, operands: &Pointers, element: &str, copy: &str) {
         let args: Vec<&str> = operands.list().into_iter().chain([element, copy]).collect();
-        let types: Vec<&str> = (0..args.len() - 2).map(|_| POINTER).chain(["i64", "i64"]).collect();
+        let later = self.later();
+        let own = (0..args.len() - 2 - later.len()).map(|_| POINTER);
+        let types = own.chain(later.iter().map(String::as_str)).chain(["i64", "i64"]);
+        let types: Vec<&str> = types.collect();
         t.call(&self.helper("element"), &args, &types);
     }
 
@@ -218,6 +278,13 @@ impl Driver<'_> {
         args.push(t.at(&operands.out, &out));
         if let Some(packed) = &plan.at {
             args.push(places(t, packed, &operands.scratch, at[1])[0].clone());
+        }
+        if let Some([rows, _]) = &plan.places {
+            args.push(t.at_const(&operands.scratch, rows.offset as i64));
+        }
+        if self.after.is_some() {
+            args.extend(operands.after.iter().cloned());
+            args.push(t.i64_op("muli", at[0], plan.spec.m as i64));
         }
         let types: Vec<String> = self.block_arguments().into_iter().map(|(_, ty)| ty).collect();
         let types: Vec<&str> = types.iter().map(String::as_str).collect();
@@ -247,10 +314,13 @@ impl Driver<'_> {
         let source = t.at(pointer, &offset);
         let [panels, facts] = places(t, packed, &operands.scratch, copy);
         let chunks = if which == "at" { 1 } else { self.plan.chunks() };
-        let types = [POINTER, POINTER, POINTER, "i64"];
+        let tables = packed.tables.iter().flatten();
+        let tables: Vec<Val> =
+            tables.map(|table| t.at_const(&operands.scratch, table.offset as i64)).collect();
+        let types: Vec<&str> = (0..3 + tables.len()).map(|_| POINTER).chain(["i64"]).collect();
         t.each(parallel, (packed.panels * chunks) as i64, |t, task| {
-            let args = [&source, &panels, &facts].map(String::as_str);
-            let args: Vec<&str> = args.into_iter().chain([task]).collect();
+            let args = [&source, &panels, &facts].into_iter().chain(&tables).map(String::as_str);
+            let args: Vec<&str> = args.chain([task]).collect();
             t.call(&self.helper(&format!("pack_{which}")), &args, &types);
         });
     }

@@ -6,6 +6,7 @@
 //! the condition that it documents.
 
 use super::operands::{Column, Row};
+use super::pack::NAN_FACTS;
 use super::plan::SlopeOf;
 use super::product::{self, BIAS, FRACTION, MAX_FINITE, MIN_NORMAL, Parts};
 use super::text::{Text, Val};
@@ -29,25 +30,10 @@ pub(super) enum Version {
     Fused,
 }
 
-/// What a version is told of its panels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Facts {
-    /// Nothing.
-    None,
-    /// The largest magnitude.
-    Largest,
-    /// Where the pattern of a NaN, or 0, stands for each row or column.
-    Nan,
-}
-
 impl Version {
-    /// What it wants to know.
-    pub fn facts(self) -> Facts {
-        match self {
-            Self::Flushing => Facts::Largest,
-            Self::Clamped => Facts::Nan,
-            _ => Facts::None,
-        }
+    /// Whether it wants to know the facts of both panels.
+    pub fn wants_facts(self) -> bool {
+        matches!(self, Self::Flushing | Self::Clamped)
     }
 
     pub(super) fn suffix(self) -> &'static str {
@@ -84,17 +70,15 @@ impl Micro {
     }
 
     /// Parameter types, in the order panel a, panel b, chunk length, out, row stride of out,
-    /// whether this is the first chunk; for slopes the fraction bits `[rows][columns]`; then what
-    /// [`Version::facts`] says of both panels.
+    /// whether this is the first chunk; for slopes the fraction bits `[rows][columns]`; then the facts of
+    /// both panels if it [wants](Version::wants_facts) them.
     pub fn types(&self) -> Vec<&'static str> {
         let mut types = vec!["!llvm.ptr", "!llvm.ptr", "i64", "!llvm.ptr", "i64", "i1"];
         if self.slope_of.is_some() {
             types.push("!llvm.ptr");
         }
-        match self.version.facts() {
-            Facts::None => {}
-            Facts::Largest => types.extend(["i64", "i64"]),
-            Facts::Nan => types.extend(["!llvm.ptr", "!llvm.ptr"]),
+        if self.version.wants_facts() {
+            types.extend(["!llvm.ptr"; 2]);
         }
         types
     }
@@ -103,10 +87,7 @@ impl Micro {
     pub fn emit(&self) -> String {
         let mut names = vec!["%a", "%b", "%k", "%out", "%ld", "%first"];
         names.extend(self.slope_of.map(|_| "%at"));
-        names.extend(match self.version.facts() {
-            Facts::Nan => ["%a_nan", "%b_nan"],
-            _ => ["%a_largest", "%b_largest"],
-        });
+        names.extend(["%a_facts", "%b_facts"]);
         let names = names.into_iter().map(String::from);
         let types = self.types().into_iter().map(String::from);
         let args: Vec<_> = names.zip(types).collect();
@@ -204,7 +185,7 @@ impl Micro {
             let left = match self.slope_of {
                 Some(SlopeOf::Left) => none.clone(),
                 _ => {
-                    let p = t.at_const("%a_nan", row as i64);
+                    let p = t.at_const("%a_facts", NAN_FACTS + row as i64);
                     let x = t.load(&p, "i32");
                     t.broadcast(&x, lanes)
                 }
@@ -213,7 +194,7 @@ impl Micro {
                 let right = match self.slope_of {
                     Some(SlopeOf::Right) => none.clone(),
                     _ => {
-                        let p = t.at_const("%b_nan", (v * lanes.0) as i64);
+                        let p = t.at_const("%b_facts", NAN_FACTS + (v * lanes.0) as i64);
                         t.load(&p, &lanes.int())
                     }
                 };
@@ -233,7 +214,7 @@ impl Micro {
         let split = t.def(&format!(
             "llvm.alloca {size} x i32 {{alignment = 64 : i64}} : (i64) -> !llvm.ptr"
         ));
-        let zero = self.zero_magnitude(t, "%b_largest", MIN_NORMAL - 1 + BIAS, lanes);
+        let zero = self.zero_magnitude(t, "%b_facts", MIN_NORMAL - 1 + BIAS, lanes);
         let elements = t.i64_op("muli", "%k", rows as i64);
         t.loop_to(&elements, lanes.0 as i64, |t, at| {
             let from = t.at("%a", at);

@@ -11,6 +11,8 @@
 //! The code relies on subnormals being flushed on output and read as zero (x86 FTZ + DAZ, Arm FZ):
 //! whoever calls it sets that mode, on every thread that may run it.
 
+mod add;
+mod axis;
 mod block;
 pub(crate) mod claims;
 mod direct;
@@ -22,6 +24,8 @@ mod plan;
 mod probe;
 mod product;
 mod select;
+mod spread;
+mod tabled;
 mod text;
 
 use std::collections::BTreeMap;
@@ -45,8 +49,17 @@ pub enum Arith {
     Float,
 }
 
+/// One dimension of rows or columns that lie in memory with more than one stride.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dim {
+    /// Positions.
+    pub extent: usize,
+    /// Elements from one to the next.
+    pub stride: i64,
+}
+
 /// A strided view of a flat float32 buffer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Operand {
     /// Elements in the buffer: the function's parameter is `memref<{len}xf32>`.
     pub len: usize,
@@ -54,6 +67,22 @@ pub struct Operand {
     pub offset: i64,
     /// Strides in elements: one per batch dimension, then row, then column. 0 broadcasts.
     pub strides: Vec<i64>,
+    /// The dimensions, outermost first, of rows and of columns that have no single stride, such as the
+    /// places and elements of sliding windows; the stride above then counts for nothing. None for an
+    /// axis that has one.
+    pub split: [Vec<Dim>; 2],
+}
+
+/// What becomes of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Each is written to a place of its own.
+    Store,
+    /// Each is added to what is at its place, which others may share, in ascending order of rows. No
+    /// two share a place that are of the same row, or of the same group of so many successive rows.
+    AddByRows(usize),
+    /// The same with columns for rows.
+    AddByColumns(usize),
 }
 
 /// What is summed over l for each output element (i, j).
@@ -85,8 +114,10 @@ pub struct MatmulSpec {
     pub a: Operand,
     /// Right operand, terms × columns.
     pub b: Operand,
-    /// Output, rows × columns; must not overlap an input, nor itself.
+    /// Output, rows × columns; must not overlap an input, nor, if results are stored, itself.
     pub out: Operand,
+    /// What becomes of results.
+    pub output: Output,
     /// Arithmetic of the terms.
     pub arith: Arith,
     /// The terms.
@@ -141,6 +172,16 @@ pub enum KernelError {
         /// Elements in the buffer.
         len: usize,
     },
+    /// The dimensions of an axis do not make up its extent, or reach farther than an `i32` counts.
+    #[error(
+        "operand `{operand}` does not split {extent} rows or columns into the dimensions given"
+    )]
+    Split {
+        /// Which operand.
+        operand: &'static str,
+        /// The axis's extent.
+        extent: usize,
+    },
     /// Slopes exist only in PAM.
     #[error("a slope contraction has no meaning in float arithmetic")]
     FloatSlope,
@@ -161,6 +202,16 @@ impl Tile {
     fn columns(&self) -> usize {
         self.vectors * self.lanes.0
     }
+}
+
+/// A function that is called for every part of the output as soon as it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct After {
+    /// Its name. Its parameters are those below, then four indices: the part's first row, counted over
+    /// all batch elements, the row behind its last, its first column and the column behind its last.
+    pub function: String,
+    /// Types of its parameters, which the contraction takes after its own.
+    pub params: Vec<String>,
 }
 
 /// The kernels of one module: contraction functions and the inner functions that they share.
@@ -185,20 +236,22 @@ impl Kernels {
     /// # Errors
     /// If the views do not fit their buffers or the target has no such vectors.
     pub fn matmul(&mut self, name: &str, spec: &MatmulSpec) -> Result<(), KernelError> {
-        let text = self.contraction(name, Access::Exported, spec)?;
+        let text = self.contraction(name, Access::Exported, spec, None)?;
         self.functions.push_str(&text);
         Ok(())
     }
 
     /// The function of [`Kernels::matmul`] for whoever writes it, without what it shares with others.
+    /// What comes `after` has its parameters before `scratch`; the output must then be dense.
     pub(crate) fn contraction(
         &mut self,
         name: &str,
         access: Access,
         spec: &MatmulSpec,
+        after: Option<&After>,
     ) -> Result<String, KernelError> {
         let plan = Plan::new(spec, &self.target)?;
-        Ok(driver::emit(name, access, &plan, &mut self.shared))
+        Ok(driver::emit(name, access, &plan, after, &mut self.shared))
     }
 
     /// Names and texts of what the functions written share.

@@ -29,20 +29,22 @@ pub(super) enum Column {
 impl Micro {
     /// What stands for a zero's magnitude in a flushing kernel, so that its sum with any magnitude
     /// of the other panel stays below the normal range, and with that panel's zeros within 32 bits:
-    /// `least` − `largest`, at most 0. The two sum to at least −0x7E80_0002, since the largest
+    /// `least` less the largest magnitude there, at most 0. The two sum to at least −0x7E80_0002, since the largest
     /// product does not saturate.
     pub(super) fn zero_magnitude(
         &self,
         t: &mut Text,
-        largest: &str,
+        facts: &str,
         least: u32,
         lanes: Lanes,
     ) -> Val {
         if self.version != Version::Flushing {
             return t.bits(0, lanes);
         }
-        let least = t.i64(i64::from(least));
-        let room = t.bin("subi", &least, largest, "i64");
+        let above = t.load(facts, "i32");
+        let above = t.def(&format!("arith.extsi {above} : i32 to i64"));
+        let room = t.i64(i64::from(least) - i64::from(MIN_NORMAL));
+        let room = t.bin("subi", &room, &above, "i64");
         let none = t.i64(0);
         let room = t.bin("minsi", &room, &none, "i64");
         let room = t.def(&format!("arith.trunci {room} : i64 to i32"));
@@ -122,7 +124,7 @@ impl Micro {
                 }
                 let zero = t.cmp("eq", &magnitude, &none, lanes);
                 let magnitude = t.ints("subi", &magnitude, &bias, lanes);
-                let far_below = self.zero_magnitude(t, "%a_largest", MIN_NORMAL - 1, lanes);
+                let far_below = self.zero_magnitude(t, "%a_facts", MIN_NORMAL - 1, lanes);
                 let magnitude = t.select(&zero, &far_below, &magnitude, lanes);
                 Column::Split { magnitude, sign }
             }

@@ -47,6 +47,8 @@ pub(super) struct Pack {
     pub lanes: Lanes,
     pub unit: Unit,
     pub store: Store,
+    /// Tables say where rows, columns and terms lie.
+    pub tabled: bool,
 }
 
 const REDUCE: [&str; 3] = ["maxsi", "minui", "minsi"];
@@ -58,6 +60,10 @@ pub(super) const NAN_FACTS: i64 = 4;
 /// Parameter types: source, valid width, depth, width stride, depth stride, panel, facts.
 pub(super) const PACK_TYPES: [&str; 7] =
     ["!llvm.ptr", "i64", "i64", "i64", "i64", "!llvm.ptr", "!llvm.ptr"];
+
+/// The same with tables: source, places along the width, depth, places along the depth, panel, facts.
+pub(super) const TABLED_TYPES: [&str; 6] =
+    ["!llvm.ptr", "!llvm.ptr", "i64", "!llvm.ptr", "!llvm.ptr", "!llvm.ptr"];
 
 impl Pack {
     pub fn name(&self) -> String {
@@ -72,7 +78,8 @@ impl Pack {
             Store::Fraction => "fraction",
             Store::Copy => "copy",
         };
-        format!("pamc_pack_{}x{}_{unit}_{store}", self.width, self.lanes.0)
+        let tabled = if self.tabled { "_tabled" } else { "" };
+        format!("pamc_pack_{}x{}_{unit}_{store}{tabled}", self.width, self.lanes.0)
     }
 
     /// Elements of a panel's facts.
@@ -81,7 +88,7 @@ impl Pack {
     }
 
     /// Vector width of the bulk path: whole vectors of at most one panel width.
-    fn vector(&self) -> Lanes {
+    pub(super) fn vector(&self) -> Lanes {
         match self.unit {
             Unit::Width => Lanes(self.lanes.0.min(self.width)),
             _ => self.lanes,
@@ -90,20 +97,27 @@ impl Pack {
 
     /// Writes the packing function.
     pub fn emit(&self) -> String {
-        let names = ["%src", "%width", "%depth", "%sw", "%sk", "%panel", "%facts"];
-        let args: Vec<_> = names
-            .into_iter()
-            .zip(PACK_TYPES)
-            .map(|(n, t)| (n.to_string(), t.to_string()))
-            .collect();
+        let plain = ["%src", "%width", "%depth", "%sw", "%sk", "%panel", "%facts"];
+        let tabled = ["%src", "%across", "%depth", "%down", "%panel", "%facts"];
+        let names = if self.tabled { &tabled[..] } else { &plain };
+        let args = names.iter().zip(self.types()).map(|(n, t)| (n.to_string(), t.to_string()));
+        let args: Vec<_> = args.collect();
         let mut t = Text::default();
-        t.func(&self.name(), Access::Shared, &args, |t| self.body(t));
+        t.func(&self.name(), Access::Shared, &args, |t| match self.tabled {
+            true => self.tabled_body(t),
+            false => self.body(t),
+        });
         t.into_string()
+    }
+
+    /// Parameter types.
+    pub fn types(&self) -> &'static [&'static str] {
+        if self.tabled { &TABLED_TYPES } else { &PACK_TYPES }
     }
 
     fn body(&self, t: &mut Text) {
         let scalar = Lanes(1);
-        let mut facts: Vec<Val> = NEUTRAL.map(|v| t.bits(v, scalar)).to_vec();
+        let mut facts = Self::neutral(t, scalar);
         let mut done = t.i64(0);
         if self.unit != Unit::None {
             let vector = self.vector();
@@ -117,25 +131,25 @@ impl Pack {
                 &types,
                 |t| self.bulk(t),
                 |t| {
-                    let mut none: Vec<Val> = NEUTRAL.map(|v| t.bits(v, vector)).to_vec();
+                    let mut none = Self::neutral(t, vector);
                     none.push(t.i64(0));
                     none
                 },
             );
             done = results[3].clone();
-            facts = (0..3)
-                .map(|i| match vector.0 {
-                    1 => results[i].clone(),
-                    _ => t.def(&format!(
-                        "vector.reduction <{}>, {} : {} into i32",
-                        REDUCE[i],
-                        results[i],
-                        vector.int()
-                    )),
-                })
-                .collect();
+            facts = joined(t, &results, vector);
         }
         let facts = self.rest(t, &done, facts);
+        self.note(t, &facts);
+    }
+
+    /// What facts start from.
+    pub(super) fn neutral(t: &mut Text, lanes: Lanes) -> Vec<Val> {
+        NEUTRAL.map(|v| t.bits(v, lanes)).to_vec()
+    }
+
+    /// Writes the facts down.
+    pub(super) fn note(&self, t: &mut Text, facts: &[Val]) {
         if self.store.has_facts() {
             for (i, fact) in facts.iter().enumerate() {
                 let p = t.at_const("%facts", i as i64);
@@ -240,18 +254,32 @@ impl Pack {
 
     /// One block of `lanes` depths: groups of rows are loaded along k and interleaved pairwise,
     /// each step of which moves one address bit, until k is the slower index.
-    fn transpose_block(&self, t: &mut Text, src: &str, to: &str, mut facts: Vec<Val>) -> Vec<Val> {
+    fn transpose_block(&self, t: &mut Text, src: &str, to: &str, facts: Vec<Val>) -> Vec<Val> {
+        let lanes = self.lanes;
+        self.transpose(t, to, facts, |t, rows| {
+            rows.map(|row| {
+                let at = t.i64_op("muli", "%sw", row as i64);
+                let p = t.at(src, &at);
+                t.load(&p, &lanes.int())
+            })
+            .collect()
+        })
+    }
+
+    /// The same with rows as they are fetched.
+    pub(super) fn transpose(
+        &self,
+        t: &mut Text,
+        to: &str,
+        mut facts: Vec<Val>,
+        mut fetch: impl FnMut(&mut Text, std::ops::Range<usize>) -> Vec<Val>,
+    ) -> Vec<Val> {
         let lanes = self.lanes;
         let group = lanes.0.min(self.width);
         for first in (0..self.width).step_by(group) {
-            let mut rows: Vec<Val> = (first..first + group)
-                .map(|row| {
-                    let at = t.i64_op("muli", "%sw", row as i64);
-                    let p = t.at(src, &at);
-                    let x = t.load(&p, &lanes.int());
-                    self.element(t, &x, &mut facts, lanes)
-                })
-                .collect();
+            let rows = fetch(t, first..first + group);
+            let mut rows: Vec<Val> =
+                rows.iter().map(|x| self.element(t, x, &mut facts, lanes)).collect();
             for _ in 0..group.trailing_zeros() {
                 rows = interleave(t, &rows, lanes);
             }
@@ -315,6 +343,15 @@ impl Pack {
 pub(super) fn may_be_special(t: &mut Text, largest: &str) -> Val {
     let least = t.bits(INF - MIN_NORMAL, Lanes(1));
     t.cmp("sge", largest, &least, Lanes(1))
+}
+
+/// The facts of all lanes.
+pub(super) fn joined(t: &mut Text, facts: &[Val], lanes: Lanes) -> Vec<Val> {
+    let one = |(op, fact): (&str, &Val)| match lanes.0 {
+        1 => fact.clone(),
+        _ => t.def(&format!("vector.reduction <{op}>, {fact} : {} into i32", lanes.int())),
+    };
+    REDUCE.into_iter().zip(facts).map(one).collect()
 }
 
 fn interleave(t: &mut Text, rows: &[Val], lanes: Lanes) -> Vec<Val> {

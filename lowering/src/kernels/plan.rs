@@ -1,9 +1,10 @@
 //! Decisions made before any text is written: canonical shape, tile, blocks, scratch layout.
 
+use super::axis::{Axis, Table};
 use super::micro::Micro;
 use super::pack::{Pack, Store, Unit};
 use super::text::Lanes;
-use super::{Arith, CHUNK, KernelError, KernelTarget, Kind, MatmulSpec, Operand, Tile};
+use super::{Arith, CHUNK, KernelError, KernelTarget, Kind, MatmulSpec, Operand, Output, Tile};
 
 /// Products below which threads cost more than they save.
 const PARALLEL_PRODUCTS: usize = 1 << 19;
@@ -23,8 +24,27 @@ pub(super) enum SlopeOf {
     Right,
 }
 
-/// One packed operand in scratch memory.
+/// Rows or columns in groups, each filled up to whole panels.
 #[derive(Clone, Copy, Debug)]
+pub(super) struct Groups {
+    pub count: usize,
+    /// Of a group.
+    pub extent: usize,
+    pub filled: usize,
+}
+
+impl Groups {
+    fn new(count: usize, extent: usize, panel: usize) -> Groups {
+        Groups { count, extent, filled: extent.next_multiple_of(panel) }
+    }
+
+    fn entries(&self) -> usize {
+        self.count * self.filled
+    }
+}
+
+/// One packed operand in scratch memory.
+#[derive(Clone, Debug)]
 pub(super) struct Packed {
     /// How a panel is packed.
     pub pack: Pack,
@@ -34,8 +54,10 @@ pub(super) struct Packed {
     pub extent: usize,
     /// Elements from one panel to the next.
     pub slot: usize,
-    /// Source strides along width and depth.
+    /// Source strides along width and depth, where they have one.
     pub strides: (i64, i64),
+    /// Where they have not.
+    pub tables: Option<[Table; 2]>,
     /// Where the panels begin in a copy's scratch, and where their facts do.
     pub offset: usize,
     pub facts: usize,
@@ -64,6 +86,8 @@ pub(super) struct Plan {
     pub left: Packed,
     pub right: Packed,
     pub at: Option<Packed>,
+    /// Places of the output's rows and columns, if results are added there.
+    pub places: Option<[Table; 2]>,
     scratch: usize,
 }
 
@@ -80,15 +104,19 @@ impl Plan {
         let tile = choose_tile(&spec, target);
         let each = spec.m * spec.k * spec.n;
         let batch: usize = spec.batch.iter().product();
-        let parallel = target.parallel && batch * each >= PARALLEL_PRODUCTS;
         let over_batch = batch >= 4;
+        let parallel = target.parallel
+            && batch * each >= PARALLEL_PRODUCTS
+            && (over_batch || spec.output == Output::Store);
         let block = choose_block(&spec, &tile);
+        let (lanes, unit, store) = (tile.lanes, Unit::None, Store::Copy);
         let blank = Packed {
-            pack: Pack { width: 1, lanes: tile.lanes, unit: Unit::None, store: Store::Copy },
+            pack: Pack { width: 1, lanes, unit, store, tabled: false },
             panels: 0,
             extent: 0,
             slot: 0,
             strides: (0, 0),
+            tables: None,
             offset: 0,
             facts: 0,
             copy: 0,
@@ -103,9 +131,10 @@ impl Plan {
             over_batch,
             group: if over_batch && parallel { batch.min(BATCH_GROUP) } else { 1 },
             block,
-            left: blank,
+            left: blank.clone(),
             right: blank,
             at: None,
+            places: None,
             scratch: 0,
             spec,
         };
@@ -119,6 +148,21 @@ impl Plan {
 
     pub fn batch(&self) -> usize {
         self.spec.batch.iter().product()
+    }
+
+    /// The rows as they stand in panels.
+    pub fn rows(&self) -> Groups {
+        let (m, rows) = (self.spec.m, self.tile.rows);
+        match self.spec.output {
+            Output::AddByRows(apart) => Groups::new(m.checked_div(apart).unwrap_or(0), apart, rows),
+            _ => Groups::new(1, m, rows),
+        }
+    }
+
+    /// Rows of the operand that slopes are taken at: with those that fill up groups, if there are any.
+    pub fn at_depth(&self) -> i64 {
+        let rows = self.rows();
+        (if rows.count > 1 { rows.entries() } else { self.spec.m }) as i64
     }
 
     pub fn chunks(&self) -> usize {
@@ -135,46 +179,77 @@ impl Plan {
             if pam { (Store::Bits, Store::Biased) } else { (Store::Copy, Store::Copy) };
         let depth = self.spec.k;
         let (m, n) = (self.spec.m, self.spec.n);
-        let (rows, columns) = (self.tile.rows, self.tile.columns());
+        let columns = self.tile.columns();
         let [a, b] = [&self.spec.a, &self.spec.b].map(Clone::clone);
         let at = match &self.spec.kind {
             Kind::Product => None,
             Kind::Slope { at } => Some(at.clone()),
         };
-        let rank = self.spec.batch.len();
-        self.left = self.place(&a, (m, rows), (rank, rank + 1), depth, left);
-        self.right = self.place(&b, (n, columns), (rank + 1, rank), depth, right);
-        self.at = at.map(|at| {
-            // Whole row tiles, so that a kernel may read the rows beyond the last.
-            let depth = m.next_multiple_of(rows);
-            self.place(&at, (n, columns), (rank + 1, rank), depth, Store::Fraction)
-        });
+        let (rows, columns) = (self.rows(), Groups::new(1, n, columns));
+        let terms = Groups::new(1, depth, 1);
+        self.left = self.place(&a, 0, [rows, terms], left);
+        self.right = self.place(&b, 1, [columns, terms], right);
+        // Whole row tiles, so that a kernel may read the rows beyond the last.
+        self.at = at.map(|at| self.place(&at, 1, [columns, rows], Store::Fraction));
+        if self.spec.output != Output::Store {
+            let out = self.spec.out.clone();
+            self.places =
+                Some([(0, m, rows), (1, n, columns)].map(|(which, extent, groups)| {
+                    self.table(Axis::of(&out, which, extent), groups)
+                }));
+        }
     }
 
+    fn table(&mut self, axis: Axis, groups: Groups) -> Table {
+        let offset = self.scratch;
+        self.scratch += groups.entries().next_multiple_of(LINE);
+        Table { axis, groups, offset }
+    }
+
+    /// Of an operand whose width are its rows (0) or columns (1), and its depth the others.
     fn place(
         &mut self,
         operand: &Operand,
-        (extent, width): (usize, usize),
-        (width_axis, depth_axis): (usize, usize),
-        depth: usize,
+        across: usize,
+        [wide, deep]: [Groups; 2],
         store: Store,
     ) -> Packed {
-        let strides = (operand.strides[width_axis], operand.strides[depth_axis]);
-        let unit = match strides {
-            (1, _) => Unit::Width,
-            (_, 1) => Unit::Depth,
-            _ => Unit::None,
+        let [extent, depth] = [wide, deep].map(|g| g.count * g.extent);
+        let [over, down] =
+            [(across, extent), (1 - across, depth)].map(|(i, n)| Axis::of(operand, i, n));
+        let width = if across == 0 { self.tile.rows } else { self.tile.columns() };
+        let panels = wide.entries() / width;
+        let (mut tables, mut strides) = (None, (0, 0));
+        let unit = match (over.stride(), down.stride()) {
+            (Some(w), Some(d)) => {
+                strides = (w, d);
+                match (w, d) {
+                    (1, _) => Unit::Width,
+                    (_, 1) => Unit::Depth,
+                    _ => Unit::None,
+                }
+            }
+            // Whole vectors of terms, unless more of the width lies side by side.
+            _ => match (over.run(), down.run()) {
+                (w, d) if d > w && d >= self.tile.lanes.0 / 2 => Unit::Depth,
+                _ => Unit::Width,
+            },
         };
-        let panels = extent.div_ceil(width);
+        let tabled =
+            over.stride().and(down.stride()).is_none() || [wide, deep].iter().any(|g| g.count > 1);
+        if tabled {
+            tables = Some([self.table(over, wide), self.table(down, deep)]);
+        }
+        let depth = deep.entries();
         let (slot_depth, chunks) = match store {
             Store::Fraction => (depth, 1),
             _ => (depth.min(CHUNK), self.chunks()),
         };
         let slot = (width * slot_depth).next_multiple_of(LINE);
         let facts = panels * chunks * slot;
-        let pack = Pack { width, lanes: self.tile.lanes, unit, store };
+        let pack = Pack { width, lanes: self.tile.lanes, unit, store, tabled };
         let size = (facts + pack.facts() * panels * chunks).next_multiple_of(LINE);
-        let shared = operand.strides[..width_axis.min(depth_axis)].iter().all(|&s| s == 0);
+        let shared = operand.strides[..operand.strides.len() - 2].iter().all(|&s| s == 0);
         let offset = self.scratch;
         self.scratch += if shared { size } else { size * self.group };
         Packed {
@@ -183,6 +258,7 @@ impl Plan {
             extent,
             slot,
             strides,
+            tables,
             offset,
             facts: offset + facts,
             copy: if shared { 0 } else { size },
@@ -226,11 +302,34 @@ fn check(spec: &MatmulSpec, target: &KernelTarget) -> Result<(), KernelError> {
         if expected != found {
             return Err(KernelError::Rank { operand: name, expected, found });
         }
+        let apart = match (name, spec.output) {
+            ("out", Output::AddByRows(apart)) => Some((spec.m, apart)),
+            ("out", Output::AddByColumns(apart)) => Some((spec.n, apart)),
+            _ => None,
+        };
+        if let Some((extent, apart)) = apart
+            && (apart == 0 || extent % apart != 0)
+        {
+            return Err(KernelError::Split { operand: name, extent });
+        }
+        for (split, &extent) in operand.split.iter().zip(&sizes[expected - 2..]) {
+            let count = split.iter().map(|d| d.extent).product::<usize>();
+            let far = !split.is_empty() && operand.len > i32::MAX as usize;
+            if far || (!split.is_empty() && count != extent) {
+                return Err(KernelError::Split { operand: name, extent });
+            }
+        }
         if sizes.contains(&0) {
             continue;
         }
+        let dims = sizes.iter().copied().zip(operand.strides.iter().copied());
+        let whole = dims.enumerate().filter(|(d, _)| match d.checked_sub(expected - 2) {
+            Some(axis) => operand.split[axis].is_empty(),
+            None => true,
+        });
+        let split = operand.split.iter().flatten().map(|d| (d.extent, d.stride));
         let (mut first, mut last) = (operand.offset, operand.offset);
-        for (&size, &stride) in sizes.iter().zip(&operand.strides) {
+        for (size, stride) in whole.map(|(_, d)| d).chain(split) {
             let reach = stride.saturating_mul(size as i64 - 1);
             first = first.saturating_add(reach.min(0));
             last = last.saturating_add(reach.max(0));
@@ -271,7 +370,8 @@ fn merge_batch(spec: &mut MatmulSpec) {
     }
     while let Some(dim) = spec.batch.len().checked_sub(1) {
         let rows = spec.m as i64;
-        let joins = |o: &Operand| o.strides[dim] == rows * o.strides[dim + 1];
+        let joins =
+            |o: &Operand| o.split[0].is_empty() && o.strides[dim] == rows * o.strides[dim + 1];
         let at = match &spec.kind {
             Kind::Product => true,
             Kind::Slope { at } => joins(at),
@@ -284,15 +384,26 @@ fn merge_batch(spec: &mut MatmulSpec) {
     }
 }
 
-/// Computes the transpose where that makes the output's columns contiguous.
+/// Computes the transpose where that makes the output's columns contiguous, or its rows those in whose
+/// order results are added.
 fn swap_if_columns_are_strided(spec: &mut MatmulSpec) -> bool {
     let rank = spec.batch.len();
     let (row, column) = (spec.out.strides[rank], spec.out.strides[rank + 1]);
-    let swap = row == 1 && spec.m > 1 && (column != 1 || spec.n == 1);
+    let swap = match spec.output {
+        Output::Store => row == 1 && spec.m > 1 && (column != 1 || spec.n == 1),
+        Output::AddByRows(_) => false,
+        Output::AddByColumns(_) => true,
+    };
     if swap {
         std::mem::swap(&mut spec.a, &mut spec.b);
         std::mem::swap(&mut spec.m, &mut spec.n);
-        for_each_operand(spec, |o| o.strides.swap(rank, rank + 1));
+        for_each_operand(spec, |o| {
+            o.strides.swap(rank, rank + 1);
+            o.split.swap(0, 1);
+        });
+    }
+    if let Output::AddByColumns(apart) = spec.output {
+        spec.output = Output::AddByRows(apart);
     }
     swap
 }
@@ -305,7 +416,11 @@ fn choose_tile(spec: &MatmulSpec, target: &KernelTarget) -> Tile {
         Kind::Slope { .. } => target.registers / 4,
     };
     let vectors = if spec.n <= lanes { 1 } else { 2 };
-    let rows = (cells / vectors).min(8).min(spec.m.max(1).next_power_of_two());
+    let most = match spec.output {
+        Output::AddByRows(apart) => apart,
+        _ => spec.m,
+    };
+    let rows = (cells / vectors).min(8).min(most.max(1).next_power_of_two());
     let vectors = if rows <= 2 && spec.n >= 4 * lanes { (cells / rows).min(4) } else { vectors };
     Tile { rows, vectors, lanes: Lanes(lanes) }
 }

@@ -21,7 +21,7 @@ pub(super) fn versions(slope: bool) -> [Version; 7] {
 /// Range of the magnitudes in a panel, as `i64`: largest, smallest nonzero, and 1 if there is a
 /// zero; and whether an Inf is in it (`i1`).
 pub(super) struct Range {
-    pub largest: Val,
+    largest: Val,
     smallest: Val,
     zero: Val,
     infinite: Val,

@@ -141,6 +141,22 @@ impl Text {
         self.constant(format!("{literal} : {}", lanes.int()))
     }
 
+    /// A condition that is known.
+    pub fn flag(&mut self, value: bool) -> Val {
+        self.constant(value.to_string())
+    }
+
+    /// A mask of all lanes.
+    pub fn all(&mut self, lanes: Lanes) -> Val {
+        self.constant(format!("dense<true> : {}", lanes.mask()))
+    }
+
+    /// The lanes' numbers.
+    pub fn counts(&mut self, lanes: Lanes) -> Val {
+        let counts: Vec<String> = (0..lanes.0).map(|l| l.to_string()).collect();
+        self.constant(format!("dense<[{}]> : {}", counts.join(", "), lanes.int()))
+    }
+
     /// Positive zero in every lane.
     pub fn zero(&mut self, lanes: Lanes) -> Val {
         let literal = if lanes.0 == 1 { "0.0" } else { "dense<0.0>" };

@@ -85,7 +85,7 @@ pub(super) fn product(claim: &Claim, text: &str) -> Result<Problem, Error> {
             claims.push(format!("(or {when} (and (nan {start}) {nan_term}))"));
             let got = needed(&f, arg::RESULTS, slot::SUM)?;
             claims.push(format!("(=> (nan x{}) (nan {got}))", arg::SUM));
-            let facts = sides.iter().filter_map(|&i| f.at(arg::NAN[i], 0));
+            let facts = sides.iter().filter_map(|&i| f.at(arg::FACTS[i], RANGE_FACTS));
             let none: Vec<String> = facts.map(|fact| format!("(= {fact} #x00000000)")).collect();
             claims.push(format!("(=> (and {} true) (= {start} #x00000000))", none.join(" ")));
         } else {
@@ -114,9 +114,7 @@ fn told(s: &mut Script, f: &Function, claim: &Claim, version: usize) -> Result<(
             let infinite = fact(RANGE_FACTS - 1)?;
             s.assert(&format!("(=> (infinite {x}) (distinct {infinite} #x00000000))"));
         }
-        let largest = needed(f, arg::RESULTS, slot::LARGEST[side])?;
-        s.assert(&format!("(= x{} {largest})", arg::LARGEST[side]));
-        if let Some(nan) = f.at(arg::NAN[side], 0) {
+        if let Some(nan) = f.at(arg::FACTS[side], RANGE_FACTS) {
             s.assert(&format!("(or (= {nan} #x00000000) (= {nan} #x7fc00000))"));
             s.assert(&format!("(=> (nan {x}) (= {nan} #x7fc00000))"));
         }

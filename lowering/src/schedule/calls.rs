@@ -4,7 +4,8 @@ use pamc_passes::ir::{Node, NodeId};
 use pamc_passes::ops::{Prim, normalize_axis};
 
 use super::build::{self, Builder, Built};
-use super::contraction::contraction;
+use super::contraction::{contraction, folded};
+use super::fuse::operands::windows;
 use super::fuse::{Fusion, Work};
 use super::nest::{Param, Position};
 use super::scan::scan;
@@ -99,7 +100,7 @@ fn special(
             let writes = vec![id];
             out.push(Call { kernel, args, writes, scratch: None, scratch_offset: 0, node: id });
         }
-        Some(Prim::Fold) => return fold_in_order(fusion, raw, id, node, out),
+        Some(Prim::Fold) => return fold_in_order(fusion, raw, machine, id, out),
         Some(Prim::ScatterAdd) => return scatter(fusion, raw, id, node, out),
         other => {
             let message = format!("no kernel for {} ({other:?})", node.op.name);
@@ -159,20 +160,19 @@ fn pad(
 fn fold_in_order(
     fusion: &Fusion,
     raw: Raw,
+    machine: &Machine,
     id: NodeId,
-    node: &Node,
     out: &mut Vec<Call>,
 ) -> Result<(), Error> {
     push(fusion, out, build::filled(fusion, raw, id, 0), id)?;
+    let node = fusion.graph.node(id);
+    if let Some((contraction, view)) = fusion.folded(id) {
+        return folded(fusion, machine, (contraction, view), id, out);
+    }
     let x = node.inputs[0];
     let shape = fusion.graph.shape(x).to_vec();
     let rank = (shape.len() - 2) / 2;
-    let windows = ViewOp::Windows(
-        node.attrs.sizes("strides"),
-        node.attrs.sizes("dilations"),
-        shape[2..].to_vec(),
-    );
-    let target = View::dense(&node.ty.shape).apply(&windows);
+    let target = View::dense(&node.ty.shape).apply(&windows(node, &shape));
     let target = target.ok_or_else(|| no_view(fusion, id, id))?;
     let mut b = Builder::new(fusion, raw, None, (shape, Vec::new()));
     b.set_ordered((2, 2 + rank));
@@ -217,18 +217,19 @@ impl Call {
     pub fn params(&self) -> Vec<Param> {
         use pamc_passes::ir::DType;
         let float = |len| Param { dtype: DType::F32, len };
-        let spec = match &self.kernel {
+        let (spec, after) = match &self.kernel {
             Kernel::Nest(nest) => return nest.params.clone(),
             Kernel::Scan(scan) => return scan.params.to_vec(),
             Kernel::Fold(fold) => return fold.params.to_vec(),
-            Kernel::Matmul(spec) => spec,
-            Kernel::Windowed(windowed) => &windowed.spec,
+            Kernel::Windowed(windowed) => (&windowed.spec, None),
+            Kernel::Matmul(spec, after) => (&**spec, after.as_ref()),
         };
         let at = match &spec.kind {
             Kind::Product => None,
             Kind::Slope { at } => Some(at.len),
         };
+        let after = after.into_iter().flat_map(|nest| nest.params.clone());
         let lens = [spec.a.len, spec.b.len].into_iter().chain(at).chain([spec.out.len]);
-        lens.map(float).chain(self.scratch.map(float)).collect()
+        lens.map(float).chain(after).chain(self.scratch.map(float)).collect()
     }
 }

@@ -15,9 +15,9 @@ pub struct Canonical {
     pub copies: HashSet<NodeId>,
 }
 
-/// Rewrite; with `outside`, data inputs may hold subnormals, so that contractions and scans, which
-/// read memory as it is, get flushed copies.
-pub fn canonicalize(graph: &Graph, outside: bool) -> Result<Canonical, GraphError> {
+/// Rewrite; with `outside`, data inputs may hold subnormals, so that scans, which read memory as it
+/// is, get flushed copies, and contractions too, unless they `flush` themselves.
+pub fn canonicalize(graph: &Graph, outside: bool, flush: bool) -> Result<Canonical, GraphError> {
     let mut copies = HashSet::new();
     let mut raw: HashSet<NodeId> = HashSet::new();
     let mut clean: HashMap<NodeId, NodeId> = HashMap::new();
@@ -28,7 +28,8 @@ pub fn canonicalize(graph: &Graph, outside: bool) -> Result<Canonical, GraphErro
             }
         }
         let reads_memory = node.op.prim().is_some_and(|p| {
-            p.is_contraction() || matches!(p, Prim::CumSum | Prim::ArgMax | Prim::ArgMin)
+            (p.is_contraction() && !flush)
+                || matches!(p, Prim::CumSum | Prim::ArgMax | Prim::ArgMin)
         });
         let mut inputs = inputs.to_vec();
         if reads_memory {

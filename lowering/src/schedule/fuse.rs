@@ -5,6 +5,7 @@
 //! are made there in order, and is written to memory for the others; else it starts a kernel of its
 //! own.
 
+pub(super) mod operands;
 mod place;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -73,9 +74,14 @@ pub struct Fusion<'g> {
     pub based: Vec<Based>,
     /// Kernels, in order of execution.
     pub groups: Vec<Group>,
-    /// Whether contractions find their operands in the windows of images.
-    pub windows: bool,
+    /// Contractions find the windows of images by digits of their rows and columns, else by the dimensions
+    /// of these.
+    windows: bool,
     demands: Vec<Vec<Demand>>,
+    /// How many operands and outputs each node is.
+    uses_of: Vec<usize>,
+    /// Reshapes that must make a value of their own.
+    copies: &'g HashSet<NodeId>,
     /// From each kernel to those that read its results.
     flow: DiGraphMap<usize, ()>,
 }
@@ -173,18 +179,21 @@ fn row_chain(outer: &[usize], inner: &[usize]) -> Vec<ViewOp> {
 }
 
 impl<'g> Fusion<'g> {
-    /// Decide for a graph; `copies` are reshapes that must make a value of their own. With `windows`,
-    /// contractions read images as the columns of a convolution.
-    pub fn new(graph: &'g Graph, copies: &HashSet<NodeId>, windows: bool) -> Fusion<'g> {
+    /// Decide for a graph; `copies` are reshapes that must make a value of their own. Contractions take
+    /// operands from the windows of images, with `windows` by [digits](super::windows), else
+    /// [by axis](super::split), results too.
+    pub fn new(graph: &'g Graph, copies: &'g HashSet<NodeId>, windows: bool) -> Fusion<'g> {
         let mut fusion = Fusion {
             graph,
             based: Vec::with_capacity(graph.len()),
             groups: Vec::new(),
             windows,
             demands: vec![Vec::new(); graph.len()],
+            uses_of: graph.use_counts(),
+            copies,
             flow: DiGraphMap::new(),
         };
-        fusion.find_bases(copies);
+        fusion.find_bases();
         let live = graph.live();
         for (_, value) in graph.outputs() {
             // Outputs are in memory: a demand of no group.
@@ -201,10 +210,10 @@ impl<'g> Fusion<'g> {
         fusion
     }
 
-    fn find_bases(&mut self, copies: &HashSet<NodeId>) {
+    fn find_bases(&mut self) {
         for (id, node) in self.graph.nodes() {
             let own = Based { base: id, ops: Vec::new() };
-            let based = match ViewOp::of(node).filter(|_| !copies.contains(&id)) {
+            let based = match ViewOp::of(node).filter(|_| !self.copies.contains(&id)) {
                 None => own,
                 Some(op) => {
                     let from = &self.based[node.inputs[0].index()];
@@ -232,7 +241,7 @@ impl<'g> Fusion<'g> {
     }
 
     fn visit(&mut self, id: NodeId, node: &Node) {
-        let prim = node.op.prim();
+        let (prim, graph) = (node.op.prim(), self.graph);
         if self.based[id.index()].base != id || self.demands[id.index()].is_empty() {
             return;
         }
@@ -247,9 +256,16 @@ impl<'g> Fusion<'g> {
             Some(p) if fusable(p) => self.place_elementwise(id, node),
             Some(_) => {
                 let group = self.start(Work::Special, id);
-                for &operand in &node.inputs {
-                    let windowed = self.windowed(node, operand, false);
-                    self.demand(windowed.map_or(operand, |w| w.source), group, None);
+                let folded = self.folded(id).map(|(contraction, _)| graph.node(contraction));
+                let reader = folded.unwrap_or(node);
+                let contracts = reader.op.prim().is_some_and(Prim::is_contraction);
+                for &operand in &reader.inputs {
+                    let from = match self.windowed(reader, operand, false) {
+                        Some(windowed) => windowed.source,
+                        None if contracts => self.operand(operand).0,
+                        None => operand,
+                    };
+                    self.demand(from, group, None);
                 }
             }
         }

@@ -27,8 +27,16 @@ fn is_safe(calls: &[Call], new: NodeId, old: NodeId) -> bool {
 }
 
 fn reads_then_writes(call: &Call, new: NodeId, old: NodeId) -> bool {
-    let Kernel::Nest(nest) = &call.kernel else { return false };
-    let param = |value| call.args.iter().position(|a| *a == value);
+    let nest = match &call.kernel {
+        Kernel::Nest(nest) => nest,
+        Kernel::Matmul(_, Some(nest)) => nest,
+        _ => return false,
+    };
+    let (first, params) = call.args.split_at(call.args.len() - nest.params.len());
+    if first.contains(&old) {
+        return false;
+    }
+    let param = |value| params.iter().position(|a| *a == value);
     match (param(new), param(old)) {
         (Some(new), Some(old)) => element_by_element(nest, new, old),
         _ => false,

@@ -1,5 +1,6 @@
 //! From a graph of primitives to kernels in an order, with a place in memory for every value.
 
+mod after;
 pub mod build;
 mod calls;
 mod canonicalize;
@@ -10,6 +11,7 @@ mod in_place;
 mod memory;
 pub mod nest;
 pub mod scan;
+mod split;
 pub mod view;
 pub mod windows;
 
@@ -78,8 +80,9 @@ pub enum Place {
 pub enum Kernel {
     /// A fused loop nest.
     Nest(Nest),
-    /// A contraction.
-    Matmul(MatmulSpec),
+    /// A contraction, and what is done to its result as soon as it is there: a nest over rows, of all
+    /// batch elements, and columns. The nest's parameters come after the contraction's.
+    Matmul(Box<MatmulSpec>, Option<Box<Nest>>),
     /// A contraction with operands in the windows of images, for GPUs only.
     Windowed(Box<WindowedSpec>),
     /// A scan.
@@ -176,7 +179,8 @@ impl Schedule {
             let message = format!("{} at {} has more than {RANK} dimensions", node.ty, node.origin);
             return Err(crate::Error::Program { message });
         }
-        let Canonical { graph, copies } = canonicalize(graph, boundary.is_outside())?;
+        let on_cpu = matches!(machine, Machine::Cpu(_));
+        let Canonical { graph, copies } = canonicalize(graph, boundary.is_outside(), on_cpu)?;
         let mut places = HashMap::new();
         let mut data = 0;
         for input in graph.inputs() {
@@ -196,8 +200,12 @@ impl Schedule {
             }
         }
         let raw = |id: NodeId| matches!(places.get(&id), Some(Place::Input(_)));
-        let fusion = fuse::Fusion::new(&graph, &copies, *machine == Machine::Gpu);
+        let fusion = fuse::Fusion::new(&graph, &copies, !on_cpu);
         let mut calls = calls::calls(&fusion, &raw, machine)?;
+        if on_cpu {
+            let kept = graph.outputs().iter().map(|(_, v)| *v).collect();
+            calls = after::join(calls, &kept);
+        }
         if boundary.replaces() {
             for (new, old, safe) in in_place::replacements(&graph, &calls) {
                 match places.get(&old) {

@@ -198,6 +198,42 @@ impl Nest {
         }
     }
 
+    /// The same nest over rows and columns, if it does each element by itself and every access has one
+    /// stride along both. Rows too short for vectors are no use.
+    pub fn as_matrix(&self, rows: usize, columns: usize) -> Option<Nest> {
+        const SHORTEST: usize = 16;
+        let dims = [&self.outer[..], &self.inner].concat();
+        if columns < SHORTEST || self.reduces() || self.ordered != (0, 0) {
+            return None;
+        }
+        let (mut down, mut along, mut left) = (Vec::new(), Vec::new(), columns);
+        for (d, &extent) in dims.iter().enumerate().rev() {
+            if left == 1 {
+                down.push((d, extent, 1));
+            } else if left.is_multiple_of(extent) {
+                along.push((d, extent, 1));
+                left /= extent;
+            } else if extent.is_multiple_of(left) {
+                along.push((d, left, 1));
+                down.push((d, extent / left, left as i64));
+                left = 1;
+            } else {
+                return None;
+            }
+        }
+        let count = down.iter().map(|(_, extent, _)| extent).product::<usize>();
+        if left != 1 || count != rows {
+            return None;
+        }
+        let mut out = self.clone();
+        for strides in out.linear() {
+            let merged = [&down, &along].map(|parts| one_stride(parts, strides));
+            *strides = merged.into_iter().collect::<Option<_>>()?;
+        }
+        (out.outer, out.inner) = (vec![rows], vec![columns]);
+        Some(out)
+    }
+
     /// With at least one inner dimension: without reductions the last dimension of all.
     #[must_use]
     pub fn with_inner(mut self) -> Nest {
@@ -213,4 +249,19 @@ impl Nest {
         self.outer = dims;
         self
     }
+}
+
+/// The stride of dimensions taken as one, given with extent and step, innermost first.
+fn one_stride(parts: &[(usize, usize, i64)], strides: &[i64]) -> Option<i64> {
+    let mut parts = parts.iter().filter(|(_, extent, _)| *extent != 1);
+    let Some(&(d, extent, step)) = parts.next() else { return Some(0) };
+    let first = strides[d] * step;
+    let mut next = first * extent as i64;
+    for &(d, extent, step) in parts {
+        if strides[d] * step != next {
+            return None;
+        }
+        next *= extent as i64;
+    }
+    Some(first)
 }

@@ -3,10 +3,11 @@
 mod shapes;
 mod text;
 mod values;
+mod windows;
 
 use pamc_lowering::codegen::{Jit, Options, Target, compile, set_threads};
 use pamc_lowering::kernels::{
-    Arith, CHUNK, KernelTarget, Kind, MatmulSpec, Operand, emit_matmul, scratch_len,
+    Arith, CHUNK, KernelTarget, Kind, MatmulSpec, Operand, Output, emit_matmul, scratch_len,
 };
 use pamc_passes::reference::{add, contract, flush, mul, mul_slope};
 use std::ffi::c_void;
@@ -20,19 +21,22 @@ struct Data {
 
 /// The specified result, in the layout of the output buffer (untouched elements stay NaN).
 fn expected(spec: &MatmulSpec, data: &Data) -> Vec<f32> {
-    let mut out = vec![f32::NAN; spec.out.len];
+    let mut out = before(spec);
     let rank = spec.batch.len();
     for element in 0..spec.batch.iter().product::<usize>() {
         let cell = |o: &Operand, i: usize, j: usize| {
             let mut rest = element;
-            let mut at = o.offset + i as i64 * o.strides[rank] + j as i64 * o.strides[rank + 1];
+            let mut at = o.offset + place(o, rank, 0, i) + place(o, rank, 1, j);
             for d in (0..rank).rev() {
                 at += (rest % spec.batch[d]) as i64 * o.strides[d];
                 rest /= spec.batch[d];
             }
             at as usize
         };
-        for (i, j) in (0..spec.m).flat_map(|i| (0..spec.n).map(move |j| (i, j))) {
+        let by_columns = matches!(spec.output, Output::AddByColumns(_));
+        let (slow, fast) = if by_columns { (spec.n, spec.m) } else { (spec.m, spec.n) };
+        for (x, y) in (0..slow).flat_map(|x| (0..fast).map(move |y| (x, y))) {
+            let (i, j) = if by_columns { (y, x) } else { (x, y) };
             let terms =
                 (0..spec.k).map(|l| (data.a[cell(&spec.a, i, l)], data.b[cell(&spec.b, l, j)]));
             let total = match (spec.arith, &spec.kind) {
@@ -43,10 +47,33 @@ fn expected(spec: &MatmulSpec, data: &Data) -> Vec<f32> {
                     contract(terms.map(|(g, of)| mul(g, mul_slope(at, of))))
                 }
             };
-            out[cell(&spec.out, i, j)] = total;
+            let place = &mut out[cell(&spec.out, i, j)];
+            *place = match spec.output {
+                Output::Store => total,
+                _ => add(*place, total),
+            };
         }
     }
     out
+}
+
+/// What the output holds beforehand.
+fn before(spec: &MatmulSpec) -> Vec<f32> {
+    let value = |i| if spec.output == Output::Store { f32::NAN } else { i as f32 / 8.0 - 5.0 };
+    (0..spec.out.len).map(value).collect()
+}
+
+/// Elements from an axis's start to an index.
+fn place(operand: &Operand, rank: usize, axis: usize, index: usize) -> i64 {
+    if operand.split[axis].is_empty() {
+        return index as i64 * operand.strides[rank + axis];
+    }
+    let mut rest = index;
+    operand.split[axis].iter().rev().fold(0, |at, dim| {
+        let here = (rest % dim.extent) as i64;
+        rest /= dim.extent;
+        at + here * dim.stride
+    })
 }
 
 /// Fused multiply-adds in contraction order.
@@ -114,7 +141,7 @@ fn check(spec: &MatmulSpec, target: &KernelTarget, data: &Data, what: &str) {
     let expected = expected(spec, data);
     for threads in if target.parallel { vec![1, 2] } else { vec![1] } {
         set_threads(threads);
-        let mut out = vec![f32::NAN; spec.out.len];
+        let mut out = before(spec);
         kernel.run(data, &mut out);
         assert_same(&out, &expected, &format!("{what}, {threads} threads"));
     }
@@ -150,7 +177,7 @@ fn rows(batch: &[usize], rows: usize, columns: usize) -> Operand {
         strides.insert(0, step as i64);
         step *= size;
     }
-    Operand { len: step, offset: 0, strides }
+    Operand { len: step, strides, ..Operand::default() }
 }
 
 /// The same buffer shape, stored column by column.
@@ -170,6 +197,7 @@ fn spec(batch: &[usize], m: usize, k: usize, n: usize) -> MatmulSpec {
         a: rows(batch, m, k),
         b: rows(batch, k, n),
         out: rows(batch, m, n),
+        output: Output::Store,
         arith: Arith::Pam,
         kind: Kind::Product,
     }

@@ -92,14 +92,14 @@ fn batches_broadcast_and_use_threads() {
     let heads = {
         let mut s = spec(&[2, 4], 48, 24, 48);
         let strides = vec![48 * 96, 24, 96, 1];
-        s.a = Operand { len: 2 * 48 * 96, offset: 0, strides };
+        s.a = Operand { len: 2 * 48 * 96, strides, ..Operand::default() };
         s.b = Operand { strides: vec![48 * 96, 24, 1, 96], ..s.a.clone() };
         s
     };
     let offset = {
         let mut s = spec(&[], 30, 40, 50);
-        s.a = Operand { len: 30 * 44 + 9, offset: 7, strides: vec![44, 1] };
-        s.out = Operand { len: 30 * 101, offset: 1, strides: vec![101, 2] };
+        s.a = Operand { len: 30 * 44 + 9, offset: 7, strides: vec![44, 1], ..Operand::default() };
+        s.out = Operand { len: 30 * 101, offset: 1, strides: vec![101, 2], ..Operand::default() };
         s
     };
     let large = spec(&[], 150, 260, 130);

@@ -211,7 +211,12 @@ impl Emitter<'_> {
     }
 
     /// One vector's worth of a loop body.
-    fn vector(&mut self, list: &[Reduction], stores: &[usize], sums: Vec<Value>) -> Vec<Value> {
+    pub(super) fn vector(
+        &mut self,
+        list: &[Reduction],
+        stores: &[usize],
+        sums: Vec<Value>,
+    ) -> Vec<Value> {
         self.point.clear();
         let lanes = self.lanes;
         let next = list.iter().zip(sums).map(|(r, sum)| {
