@@ -38,7 +38,7 @@ impl Script {
     }
 }
 
-fn needed<'f>(function: &'f Function, pointer: usize, place: usize) -> Result<&'f str, Error> {
+fn needed(function: &Function, pointer: usize, place: usize) -> Result<&str, Error> {
     let missing = || Error::Untranslatable(format!("nothing at {place} of parameter {pointer}"));
     function.at(pointer, place).ok_or_else(missing)
 }

@@ -171,8 +171,8 @@ impl Case {
 
     /// Name, with the type of operands that are not floats.
     pub fn domain(&self) -> &'static str {
-        let narrow = self.from.iter().filter(|d| **d != DType::Bool);
-        narrow.last().map_or("bool", |d| d.name())
+        let mut wide = self.from.iter().rev().filter(|d| **d != DType::Bool);
+        wide.next().map_or("bool", |d| d.name())
     }
 }
 

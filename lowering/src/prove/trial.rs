@@ -36,7 +36,7 @@ pub(super) fn program(op: &'static Op, from: &[TensorType], attrs: Attrs) -> io:
     let mut made = || {
         let mut inputs = Vec::new();
         for (i, ty) in from.iter().enumerate() {
-            inputs.push(graph.input(&format!("x{i}"), ty.clone(), InputKind::Data)?);
+            inputs.push(graph.input(format!("x{i}"), ty.clone(), InputKind::Data)?);
         }
         let y = graph.add(op, &inputs, attrs.clone(), Origin::default())?;
         graph.output("y", y)?;
