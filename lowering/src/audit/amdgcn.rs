@@ -4,6 +4,7 @@ use super::{
     Kind, Report,
     flow::{Action, Flow, Role, Source},
     guards::{self, Guard},
+    lanes,
     machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
     native::Disassembler,
 };
@@ -158,6 +159,7 @@ fn decode(
             out.push(c);
         }
     }
+    lanes::settle(&mut out, EXEC);
     guards::split(out, &masks)
 }
 

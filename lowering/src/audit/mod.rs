@@ -6,6 +6,7 @@ mod calls;
 pub mod flow;
 mod formats;
 mod guards;
+mod lanes;
 mod llvm_ir;
 pub mod machine;
 mod memory;
