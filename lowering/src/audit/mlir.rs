@@ -885,6 +885,12 @@ unsafe fn role(name: &str, action: Action, n: usize, operand: MlirValue) -> Role
                 Role::Address
             }
         }
+        "llvm.intr.masked.load" | "llvm.intr.masked.gather" => {
+            [Role::Address, Role::Condition, Role::Value][n.min(2)]
+        }
+        "llvm.intr.masked.store" | "llvm.intr.masked.scatter" => {
+            [STORED, Role::Address, Role::Condition][n.min(2)]
+        }
         "vector.create_mask" | "vector.constant_mask" => Role::Condition,
         "vector.broadcast"
         | "vector.splat"
@@ -933,6 +939,8 @@ unsafe fn source(op: MlirOperation, name: &str) -> Source {
             "vector.load",
             "vector.transfer_read",
             "llvm.load",
+            "llvm.intr.masked.load",
+            "llvm.intr.masked.gather",
             "tensor.extract",
             "spirv.Load",
             "vector.gather",
