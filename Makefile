@@ -31,7 +31,7 @@ gpu-tools: setup
 WITH_GPU_TOOLS = PATH=$$(echo $(CURDIR)/$(GPU_TOOLS)/lib/python3*/site-packages/nvidia/cu13/bin):$$PATH
 
 test-gpu: gpu-tools ## Assemble GPU code of every filetest and of generated programs for NVIDIA and AMD
-	$(WITH_GPU_TOOLS) PAMC_TEST_GPU=1 PAMC_REQUIRE_VULKAN=1 cargo test --test main -- filetest gpu::
+	$(WITH_GPU_TOOLS) PAMC_TEST_GPU=1 PAMC_REQUIRE_VULKAN=1 cargo test --test main -- filetest gpu:: cli::gpu_code
 
 audit: gpu-tools ## Emit every model at full size in every format and audit what was written
 	$(WITH_GPU_TOOLS) cargo test --release --test main -- --ignored --nocapture cli::audit

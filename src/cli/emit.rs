@@ -197,8 +197,9 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         keep_assembly: args.emit == EmitKind::Asm,
         ..Options::default()
     };
-    let (object, found) =
-        generate(&emitted, ready.is_mul_free(), &target, &options, args.compiler.cache().as_ref())?;
+    let cache = args.compiler.cache();
+    let made = generate(&emitted, ready.is_mul_free(), &target, &options, cache.as_ref());
+    let (object, found) = made.map_err(|e| on_the_way(e, args))?;
     stats(&args.compiler, &emitted, Some(&found));
     let to = args.output.as_deref();
     match args.emit {
@@ -206,6 +207,18 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         EmitKind::Asm => put(to, object.assembly.unwrap_or_default().as_bytes()),
         EmitKind::Obj => write_object(args, &emitted, &object),
         _ => write_library(args, &emitted, &object),
+    }
+}
+
+/// Where a file on the way to the one asked for cannot be written, neither can that.
+fn on_the_way(error: Error, args: &EmitArgs) -> Error {
+    let ending = if args.emit == EmitKind::Obj { ".o" } else { ".so" };
+    match error {
+        Error::Lowering(pamc_lowering::Error::Io { path: temporary, source }) => {
+            let why = format!("{}: {source}", temporary.display());
+            Error::file("write", &path(args, ending), std::io::Error::new(source.kind(), why))
+        }
+        other => other,
     }
 }
 
@@ -336,7 +349,7 @@ fn write_gpu(args: &EmitArgs, program: &GpuProgram, mul_free: bool) -> Result<()
     let folder = path(args, "_gpu");
     let files = program.files()?;
     if mul_free {
-        let code = ["ptx", "spv", "hsaco"];
+        let code = ["ptx", "cubin", "spv", "hsaco"];
         let is_code = |name: &str| code.iter().any(|e| name.rsplit('.').next() == Some(*e));
         for file in files.iter().filter(|f| is_code(&f.name)) {
             clean(&file.bytes)?;

@@ -311,8 +311,8 @@ fn log2(b: &mut Body) -> String {
     float_of(b, &y)
 }
 
-/// Unsigned shift of an i32 that is not negative.
-fn shifted(b: &mut Body, x: &str, by: u8, right: bool) -> String {
+/// The bits of an i32 shifted, zeros shifted in.
+pub(super) fn shifted(b: &mut Body, x: &str, by: u8, right: bool) -> String {
     let x = b.bits(x, DataType::Uint32);
     let by = b.int(i32::from(by));
     let by = b.cast(&by, DataType::Uint32);

@@ -7,6 +7,7 @@
 mod body;
 mod functions;
 mod nodes;
+mod random;
 mod sums;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -5,6 +5,7 @@ use pamc_passes::ops::{Prim, normalize_axis, reduced_axes};
 
 use super::body::{Body, element, int};
 use super::functions;
+use super::random::random_bits;
 use super::sums::{self, Operand};
 use crate::onnx::proto::DataType;
 
@@ -25,6 +26,7 @@ pub(super) fn translate(b: &mut Body, prim: Prim, x: &[Operand], node: &Node) ->
     Ok(match prim {
         Const => b.constant(&attrs.tensor("value").cloned().unwrap_or_else(|| Tensor::zeros(ty))),
         Iota => iota(b, attrs, ty),
+        RandomBits => random_bits(b, names[0], attrs, ty),
         Add | Sub | Neg | Abs | Min | Max => b.op(integer(prim), &names),
         Floor => b.op("Floor", &names),
         Round => b.op("Round", &names),
