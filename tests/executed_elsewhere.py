@@ -103,6 +103,9 @@ def main():
                  {"input": f32(2, 16), "target": f32(2, 1)}, "--grad", "exact"),
             step(folder, "cnn_bn, a training step", os.path.join(ONNX, "cnn_bn"),
                  {"input": image, "labels": np.array([3, 7])}),
+            step(folder, "@translation:tiny, a training step with dropout", "@translation:tiny",
+                 {name: random.integers(0, 10, size=(2, length))
+                  for name, length in [("source", 6), ("target_in", 5), ("labels", 5)]}),
         ]
     print("FAILED" if any(failed) else f"{len(failed)} models: ONNX Runtime gives pamc's bits")
     sys.exit(any(failed))
