@@ -352,7 +352,15 @@ fn write_gpu(args: &EmitArgs, program: &GpuProgram, mul_free: bool) -> Result<()
         let code = ["ptx", "cubin", "spv", "hsaco"];
         let is_code = |name: &str| code.iter().any(|e| name.rsplit('.').next() == Some(*e));
         for file in files.iter().filter(|f| is_code(&f.name)) {
-            clean(&file.bytes)?;
+            for (_, outcome) in audit::file(&file.bytes)? {
+                match outcome {
+                    audit::Outcome::Audited(found) => free(&found)?,
+                    // What it was lowered from has been checked: by the names of its operations.
+                    audit::Outcome::Skipped(why) => {
+                        eprintln!("skipped: {} is not audited: {why}", file.name);
+                    }
+                }
+            }
         }
     }
     std::fs::create_dir_all(&folder).map_err(|e| Error::file("write", &folder, e))?;

@@ -542,22 +542,6 @@ fn exec(c: &mut Instruction, name: &str, targets: &[Reg], mode: &mut Mode) {
 struct Amdgcn;
 
 impl Convention for Amdgcn {
-    fn results(&self) -> &[Reg] {
-        &[]
-    }
-
-    fn argument(&self, _: usize, _: u64, parameter: Reg) -> Option<Reg> {
-        Some(parameter)
-    }
-
-    fn external(&self, _: &str) -> Option<Vec<(Reg, Role)>> {
-        None
-    }
-
-    fn line(&self, _: u64) -> Option<String> {
-        None
-    }
-
     fn place(&self, place: u64) -> String {
         format!("{:#x}", place & ((1 << 40) - 1))
     }

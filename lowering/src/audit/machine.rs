@@ -155,12 +155,18 @@ pub struct Routine {
 
 /// How a machine passes arguments and results.
 pub trait Convention {
-    /// Registers that return values.
-    fn results(&self) -> &[Reg];
+    /// Registers that return values; kernels have none.
+    fn results(&self) -> &[Reg] {
+        &[]
+    }
     /// The caller's register at a call for a register that the callee reads before it writes it.
-    fn argument(&self, routine: usize, call: u64, parameter: Reg) -> Option<Reg>;
+    fn argument(&self, _routine: usize, _call: u64, parameter: Reg) -> Option<Reg> {
+        Some(parameter)
+    }
     /// What a function elsewhere does with its arguments; `None` if that is not known.
-    fn external(&self, name: &str) -> Option<Vec<(Reg, Role)>>;
+    fn external(&self, _name: &str) -> Option<Vec<(Reg, Role)>> {
+        None
+    }
     /// For a function elsewhere that calls one of this file: the register with its address, and the
     /// parameter that each register becomes.
     fn calls_back(&self, _name: &str) -> Option<(Reg, Vec<(Reg, Reg)>)> {
@@ -171,7 +177,9 @@ pub trait Convention {
         None
     }
     /// File and line of an instruction, if the file says.
-    fn line(&self, place: u64) -> Option<String>;
+    fn line(&self, _place: u64) -> Option<String> {
+        None
+    }
     /// A place for people.
     fn place(&self, place: u64) -> String;
 }

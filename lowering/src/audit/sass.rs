@@ -584,22 +584,6 @@ const PARAMETER: Reg = 600;
 struct Sass;
 
 impl Convention for Sass {
-    fn results(&self) -> &[Reg] {
-        &[]
-    }
-
-    fn argument(&self, _: usize, _: u64, parameter: Reg) -> Option<Reg> {
-        Some(parameter)
-    }
-
-    fn external(&self, _: &str) -> Option<Vec<(Reg, Role)>> {
-        None
-    }
-
-    fn line(&self, _: u64) -> Option<String> {
-        None
-    }
-
     fn place(&self, place: u64) -> String {
         format!("{:#06x}", place & ((1 << 40) - 1))
     }
