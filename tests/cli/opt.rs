@@ -60,9 +60,10 @@ fn pipelines_mix_with_upstream_passes() {
 #[test]
 fn failures_name_the_place() {
     let place = Place::new();
-    place.write("double.mlir", SCALE.replace("f32", "f64"));
-    let double = place.pamc("opt double.mlir -o out.mlir");
-    double.failure(&["double.mlir:2:8", "arith.mulf", "f64"]);
+    let complex = SCALE.replace("f32", "complex<f32>").replace("arith.mulf", "complex.mul");
+    place.write("complex.mlir", complex);
+    let complex = place.pamc("opt complex.mlir -o out.mlir");
+    complex.failure(&["complex.mlir:2:8", "complex.mul", "real parts"]);
     place.write("scale.mlir", SCALE);
     let verify = "--pass-pipeline builtin.module(pamc-verify)";
     place.pamc(&format!("opt scale.mlir {verify}")).failure(&["scale.mlir:2:8", "arith.mulf"]);

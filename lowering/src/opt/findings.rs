@@ -378,7 +378,8 @@ fn only_addresses(value: Val, seen: &mut HashSet<usize>) -> bool {
     }
     value.uses().into_iter().all(|(user, operand)| match user.name() {
         "arith.index_cast" | "arith.index_castui" | "arith.cmpi" | "llvm.icmp" => true,
-        "llvm.getelementptr" | "scf.for" | "scf.if" | "cf.cond_br" | "cf.switch" => {
+        "llvm.getelementptr" | "llvm.inttoptr" => true,
+        "scf.for" | "scf.if" | "cf.cond_br" | "cf.switch" => {
             user.name() != "scf.for" || operand < 3
         }
         "arith.addi" | "arith.subi" | "arith.muli" | "arith.divsi" | "arith.divui"

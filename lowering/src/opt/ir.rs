@@ -144,6 +144,15 @@ impl Op {
     /// Reports an error where the operation is: an implied one, in the body of a named structured
     /// operation, where that is.
     pub fn error(self, message: &str) {
+        let (location, message) = self.place(message);
+        unsafe { mlirEmitError(location, message.as_ptr()) }
+    }
+    /// Reports a warning in the same way.
+    pub fn warning(self, message: &str) {
+        let (location, message) = self.place(message);
+        super::shim::warn(location, &message);
+    }
+    fn place(self, message: &str) -> (MlirLocation, CString) {
         let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
         let mut location = self.location();
         let mut op = self;
@@ -154,8 +163,8 @@ impl Op {
             {
                 (op, location) = (parent, parent.location());
             }
-            mlirEmitError(location, message.as_ptr());
         }
+        (location, message)
     }
 }
 
@@ -240,6 +249,10 @@ impl Ty {
     }
     pub fn is_float(self) -> bool {
         unsafe { mlirTypeIsAFloat(self.0) }
+    }
+    /// True for a float of more than 32 bits.
+    pub fn is_wider_than_f32(self) -> bool {
+        unsafe { self.is_float() && mlirFloatTypeGetWidth(self.0) > 32 }
     }
     pub fn has_static_shape(self) -> bool {
         unsafe { mlirShapedTypeHasStaticShape(self.0) }

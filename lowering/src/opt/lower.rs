@@ -6,7 +6,7 @@
 
 use super::{
     findings::{self, Finding},
-    ir::{Attribute, Op, Ty, Val},
+    ir::{Attribute, Op, Ty, Val, create},
     meaning::{self, Meaning},
     options::LowerOptions,
     shim,
@@ -20,7 +20,7 @@ use super::{
 /// If an operation multiplies in a way that PAM does not define. All of them are reported.
 pub(super) fn run(root: Op, values: &[&str]) -> Result<(), String> {
     let options = LowerOptions::parse(values)?;
-    expand(root);
+    expand(root)?;
     let mut plans = Vec::new();
     let mut problems = Vec::new();
     for op in root.all() {
@@ -36,6 +36,13 @@ pub(super) fn run(root: Op, values: &[&str]) -> Result<(), String> {
         }
         return Err(format!("pamc-lower: {} operation(s) cannot be lowered", problems.len()));
     }
+    let wide = |plan: &&Plan| plan.op.values().any(|v| v.ty().element().is_wider_than_f32());
+    if let Some(first) = plans.iter().find(wide) {
+        first.op.warning(&format!(
+            "pamc-lower: {} operation(s) on floats wider than f32 are computed in f32, this one first",
+            plans.iter().filter(wide).count()
+        ));
+    }
     let mut templates = Templates::new(root.context(), options);
     for plan in plans {
         let operands: Vec<Val> = plan.op.operands().collect();
@@ -46,7 +53,10 @@ pub(super) fn run(root: Op, values: &[&str]) -> Result<(), String> {
 }
 
 /// Named structured operations and vector operations that multiply, as simpler ones.
-fn expand(root: Op) {
+fn expand(root: Op) -> Result<(), String> {
+    for op in root.all().into_iter().filter(|op| op.name() == "llvm.intr.vector.reduce.fmul") {
+        reduction(op)?;
+    }
     for op in root.all().into_iter().filter(|op| op.name() == "linalg.softmax") {
         // One that is left is reported by name.
         shim::decompose(op);
@@ -59,6 +69,18 @@ fn expand(root: Op) {
     let vectors: Vec<Op> =
         root.all().into_iter().filter(|op| findings::hides_vector_product(*op)).collect();
     shim::expand_vectors(&vectors);
+    Ok(())
+}
+
+/// LLVM's reduction by products as the vector dialect's.
+fn reduction(op: Op) -> Result<(), String> {
+    let (start, vector) = (op.operand(0), op.operand(1));
+    let kind = Attribute::parse(op.context(), "#vector.kind<mul>")?;
+    let kind = kind.named(op.context(), "kind");
+    let new = create("vector.reduction", op, &[vector, start], &[start.ty()], &[kind]);
+    op.insert_before(new);
+    op.replace(&new.results().collect::<Vec<_>>());
+    Ok(())
 }
 
 /// An operation on floats that has, or should have, a meaning.
@@ -142,15 +164,13 @@ fn form(op: Op, atomic: bool) -> Result<Form, Finding> {
 
 fn element_is_supported(ty: Ty) -> Result<(), Finding> {
     let element = ty.element();
-    let name = element.text();
-    match name.as_str() {
-        "f32" | "f16" | "bf16" => Ok(()),
-        _ if element.is_integer() || element.is_index() => Ok(()),
-        _ => Err(Finding::new(format!(
-            "PAM is defined on f32 (f16 and bf16 by conversion), not on {name}; convert the data to \
-             f32 first"
-        ))),
+    if element.is_float() || element.is_integer() || element.is_index() {
+        return Ok(());
     }
+    Err(Finding::new(format!(
+        "PAM is defined on f32 (other floats by conversion), not on {}; convert the data to f32 first",
+        element.text()
+    )))
 }
 
 /// The number an operand is known to be, in every element: a constant, or an argument of a

@@ -252,8 +252,8 @@ pub(super) fn of_operation(name: &str) -> Option<Meaning> {
     None
 }
 
-/// The meaning of a call of libm (or of a GPU's) by the callee's name: in single precision, or why
-/// there is none. `None` for any other function.
+/// The meaning of a call of libm (or of a GPU's) by the callee's name, whatever the precision. `None`
+/// for any other function.
 pub(super) fn of_call(callee: &str) -> Option<Meaning> {
     let gpu = callee.strip_prefix("__nv_").or_else(|| {
         let rest = callee.strip_prefix("__ocml_")?;
@@ -263,10 +263,10 @@ pub(super) fn of_call(callee: &str) -> Option<Meaning> {
     // `sincos` of libm returns through pointers.
     let known = |name: &str| function(name).filter(|_| name != "sincos" && !name.ends_with("powi"));
     let single = name.strip_suffix('f').unwrap_or(if callee.ends_with("_f32") { name } else { "" });
-    if let Some(meaning) = known(single) {
+    let long = || name.strip_suffix('l').and_then(known);
+    if let Some(meaning) = known(single).or_else(|| known(name)).or_else(long) {
         return Some(meaning);
     }
     let other = OTHER_CALLS.contains(&name.trim_end_matches(['f', 'l']));
-    let double = known(name).is_some() || name.strip_suffix('l').and_then(known).is_some();
-    (other || double).then_some(Undefined("PAM is defined on f32, by the functions of libm it has"))
+    other.then_some(Undefined("PAM has no such function; write it with those it has (pamc ops)"))
 }

@@ -140,6 +140,11 @@ MlirOperation pamcParseModule(MlirContext context, MlirStringRef source, MlirStr
   return wrap(module ? module.release().getOperation() : nullptr);
 }
 
+/// Reports a warning.
+void pamcWarn(MlirLocation location, const char *message) {
+  emitWarning(unwrap(location)) << message;
+}
+
 /// 1 for a named structured operation, whose body its text does not show.
 int pamcIsNamedStructured(MlirOperation operation) {
   Operation *op = unwrap(operation);

@@ -4,10 +4,10 @@ use super::{
     PASSES, PassSpec, dialect,
     ir::{Op, string_ref, text},
 };
-use mlir_sys::{MlirContext, MlirDialectRegistry, MlirOperation, MlirStringRef};
+use mlir_sys::{MlirContext, MlirDialectRegistry, MlirLocation, MlirOperation, MlirStringRef};
 use std::{
     any::Any,
-    ffi::{CString, c_char},
+    ffi::{CStr, CString, c_char},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, Once},
 };
@@ -52,6 +52,7 @@ unsafe extern "C" {
     fn pamcIsNamedStructured(op: MlirOperation) -> i32;
     fn pamcGeneralize(op: MlirOperation) -> bool;
     fn pamcDecompose(op: MlirOperation) -> bool;
+    fn pamcWarn(location: MlirLocation, message: *const c_char);
     fn pamcExpandVectors(ops: *const MlirOperation, count: usize);
 }
 
@@ -176,6 +177,12 @@ pub(super) fn generalize(op: Op) -> bool {
 /// Makes structured operations of an aggregate; `op` is gone if it returns true.
 pub(super) fn decompose(op: Op) -> bool {
     unsafe { pamcDecompose(op.0) }
+}
+
+/// Reports a warning.
+pub(super) fn warn(location: MlirLocation, message: &CStr) {
+    // SAFETY: the location is one of a living context; the message outlives the call.
+    unsafe { pamcWarn(location, message.as_ptr()) }
 }
 
 /// Applies upstream's lowerings to vector operations, which may be gone afterwards.

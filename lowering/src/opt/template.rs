@@ -222,10 +222,14 @@ fn body(
     Ok(results.into_iter().zip(types).map(|(y, ty)| narrow(b, y, ty)).collect())
 }
 
+/// Floats that f32 does not hold.
+const WIDER: &[&str] = &["f64", "f80", "f128"];
+
 /// An operand as f32.
 fn widen(b: &mut Builder, x: Value, ty: &str) -> Value {
     match ty {
         "f32" => x,
+        _ if WIDER.contains(&ty) => b.define(x.ty, format_args!("arith.truncf {x} : {ty} to f32")),
         _ => b.define(x.ty, format_args!("arith.extf {x} : {ty} to f32")),
     }
 }
@@ -245,6 +249,7 @@ fn count(b: &mut Builder, x: Value, ty: &str) -> Value {
 fn narrow(b: &mut Builder, y: Value, ty: &str) -> Value {
     match ty {
         "f32" => y,
+        _ if WIDER.contains(&ty) => b.define(y.ty, format_args!("arith.extf {y} : f32 to {ty}")),
         _ => b.define(y.ty, format_args!("arith.truncf {y} : f32 to {ty}")),
     }
 }

@@ -3,14 +3,12 @@
 //! The reference of each is written out below with `pamc_passes::reference`: PAM products in the order
 //! of upstream's loops, which is also the order of every sum.
 
-use crate::{
-    functions::row,
-    tools::{Argument, assert_same, execute, main_function, module},
-};
+use crate::tools::{Argument, assert_same, execute, main_function, module};
+use pamc_oracle::row;
 use pamc_passes::reference as pam;
 
 /// Values of both signs between 2⁻² and 4, not repeating soon.
-fn values(n: usize, seed: usize) -> Vec<f32> {
+pub fn values(n: usize, seed: usize) -> Vec<f32> {
     let word = |i: usize| ((i + 1) * 2_654_435_761 + seed * 40_503) >> 7 & 0xFFFF;
     let number = |w: usize| {
         let magnitude = 0.25 + (w & 0x7FFF) as f32 / 8192.0;

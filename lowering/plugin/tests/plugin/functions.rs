@@ -1,40 +1,17 @@
 //! Every function of the math dialect that PAM defines, on scalars and on vectors.
 
 use crate::tools::{Argument, assert_same, execute, main_function};
+use pamc_oracle::row;
 use pamc_passes::{
-    arith::Arith,
-    build::Cx,
-    interpret,
-    ir::{DType, Graph, InputKind, Origin, Tensor, TensorType},
     ops::{Kind, lookup},
-    pass::{expand, lower},
-    program::{MulFree, Program},
     reference as pam,
 };
 use std::fmt::Write;
 
-/// A row of the op table on numbers, by the interpreter. A last operand is a constant, as an exponent
-/// is.
-pub fn row(name: &str, x: &[f32]) -> f32 {
-    let mut graph = Graph::new("row");
-    let mut cx = Cx::new(&mut graph, Origin::default(), Arith::PAM);
-    let scalar = TensorType::new(DType::F32, []);
-    let mut operands = vec![cx.input("x", scalar, InputKind::Data)];
-    operands.extend(x[1..].iter().map(|&c| cx.scalar(c)));
-    let y = cx.op(name, &operands);
-    let y = cx.finish(y).expect("the row fits");
-    graph.output("y", y).expect("one output");
-    let lowered = expand(&lower(&graph, Arith::PAM).expect("lowered")).expect("expanded");
-    let program = Program::MulFree(MulFree::new(lowered).expect("free of multiplication"));
-    let inputs = [("x".to_string(), Tensor::scalar(x[0]))].into_iter().collect();
-    let y = interpret::run(&program, &inputs).expect("a result")["y"].to_vec::<f32>();
-    y.expect("floats")[0]
-}
-
 type Reference = fn(f32) -> f32;
 
 /// The row of that name where the table has one, else the composition.
-fn row_or(name: &str, x: f32, composed: Reference) -> f32 {
+fn row_or(name: &'static str, x: f32, composed: Reference) -> f32 {
     match lookup(name) {
         Some(op) if op.kind == Kind::Real => row(name, &[x]),
         _ => composed(x),

@@ -3,6 +3,7 @@
 
 mod documentation;
 mod execution;
+mod foreign;
 mod functions;
 mod libraries;
 mod reports;

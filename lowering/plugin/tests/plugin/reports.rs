@@ -2,15 +2,15 @@
 
 use crate::tools::{failure, opt, success};
 
-const REFUSED: &str = r#"func.func private @sin(f64) -> f64
+const REFUSED: &str = r#"func.func private @tgamma(f64) -> f64
 func.func private @other(f32) -> f32
 func.func @refused(%d: f64, %c: complex<f32>, %u: tensor<*xf32>, %t: tensor<4xf32>, %x: f32, %m: memref<4xf32>,
                    %s: memref<4x4xf32>) {
-  %0 = arith.mulf %d, %d : f64
+  %0 = complex.exp %c : complex<f32>
   %1 = complex.mul %c, %c : complex<f32>
   %2 = arith.mulf %u, %u : tensor<*xf32>
   %3 = tosa.exp %t : (tensor<4xf32>) -> tensor<4xf32>
-  %4 = func.call @sin(%d) : (f64) -> f64
+  %4 = func.call @tgamma(%d) : (f64) -> f64
   %5 = affine.parallel (%i) = (0) to (4) reduce ("mulf") -> f32 {
     %v = affine.load %m[%i] : memref<4xf32>
     affine.yield %v : f32
@@ -28,11 +28,11 @@ func.func @refused(%d: f64, %c: complex<f32>, %u: tensor<*xf32>, %t: tensor<4xf3
 fn everything_refused_is_reported_at_its_place() {
     let error = failure(opt("pamc-lower", REFUSED));
     for part in [
-        ":5:8: error: pamc-lower: 'arith.mulf': PAM is defined on f32",
+        ":5:8: error: pamc-lower: 'complex.exp': PAM defines no complex arithmetic",
         ":6:8: error: pamc-lower: 'complex.mul'",
         ":7:8: error: pamc-lower: 'arith.mulf': a tensor without a rank",
         ":8:8: error: pamc-lower: 'tosa.exp': run tosa-to-linalg-named, tosa-to-linalg",
-        ":9:8: error: pamc-lower: call of 'sin'",
+        ":9:8: error: pamc-lower: call of 'tgamma'",
         ":10:8: error: pamc-lower: 'affine.parallel' (mulf): run lower-affine first",
         ":14:8: error: pamc-lower: 'stranger.op': an operation of an unknown dialect",
         ":15:3: error: pamc-lower: 'linalg.softmax': run pamc-lower before bufferization",
@@ -42,6 +42,24 @@ fn everything_refused_is_reported_at_its_place() {
         assert!(error.contains(part), "no '{part}' in:\n{error}");
     }
     assert!(!error.contains(":17:") && !error.contains(":18:"), "{error}");
+}
+
+#[test]
+fn double_precision_is_computed_in_single_and_says_so() {
+    let text = "func.func private @exp(f64) -> f64
+func.func @f(%x: f64, %y: f64) -> f64 {
+  %0 = arith.mulf %x, %y : f64
+  %1 = func.call @exp(%0) : (f64) -> f64
+  %2 = arith.addf %1, %x : f64
+  return %2 : f64
+}";
+    let output = opt("pamc-lower,pamc-verify", text);
+    let warning = String::from_utf8_lossy(&output.stderr).into_owned();
+    let says =
+        ":3:8: warning: pamc-lower: 2 operation(s) on floats wider than f32 are computed in f32";
+    assert!(warning.contains(says), "{warning}");
+    let lowered = success(output);
+    assert!(lowered.contains("arith.addf") && lowered.contains("truncf"), "{lowered}");
 }
 
 const PLANTED: &str = r#"func.func private @expf(f32) -> f32

@@ -15,15 +15,21 @@ pub const TO_LLVM: &str = "one-shot-bufferize{bufferize-function-boundaries},\
     convert-arith-to-llvm,convert-index-to-llvm,finalize-memref-to-llvm,convert-func-to-llvm,\
     convert-cf-to-llvm,convert-ub-to-llvm,reconcile-unrealized-casts";
 
-/// The newer of the two places where cargo leaves the library.
-pub fn plugin() -> PathBuf {
+/// A shared library that cargo builds for these tests: the newer of the two places where it leaves it.
+pub fn library(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a path");
     let dependencies = test.parent().expect("a folder");
     let outer = dependencies.parent().expect("a folder");
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
-    let candidates = [dependencies, outer].map(|folder| folder.join("libpamc_plugin.so"));
+    let file = format!("lib{name}.so");
+    let candidates = [dependencies, outer].map(|folder| folder.join(&file));
     let found = candidates.into_iter().filter(|p| p.is_file()).max_by_key(age);
-    found.expect("cargo builds the plug-in before its tests")
+    found.unwrap_or_else(|| panic!("cargo builds {file} before the tests"))
+}
+
+/// The plug-in.
+pub fn plugin() -> PathBuf {
+    library("pamc_plugin")
 }
 
 pub fn folder() -> &'static Path {
@@ -160,10 +166,21 @@ pub fn execute(module: &str, before: &str, lower: &str) -> Vec<f32> {
         let calls = lowered.lines().filter(|l| !l.contains("llvm.func"));
         assert_eq!(calls.filter(|l| l.contains(word)).count(), 0, "{word} in:\n{lowered}");
     }
-    let libraries = "--shared-libs=/usr/lib/llvm-22/lib/libmlir_c_runner_utils.so,\
-                     /usr/lib/llvm-22/lib/libmlir_float16_utils.so";
-    let arguments = ["-e", "main", "--entry-point-result=void", libraries, "-"];
-    let printed = success(run("mlir-runner-22", &arguments, &lowered));
+    printed(&lowered, "")
+}
+
+/// The floats that the main function of a module of the LLVM dialect prints by their bits;
+/// `library` is one more that it is linked with.
+#[track_caller]
+pub fn printed(module: &str, library: &str) -> Vec<f32> {
+    let mut libraries = "--shared-libs=/usr/lib/llvm-22/lib/libmlir_c_runner_utils.so,\
+                         /usr/lib/llvm-22/lib/libmlir_float16_utils.so"
+        .to_string();
+    if !library.is_empty() {
+        libraries += &format!(",{library}");
+    }
+    let arguments = ["-e", "main", "--entry-point-result=void", &libraries, "-"];
+    let printed = success(run("mlir-runner-22", &arguments, module));
     let bits = |line: &str| line.parse::<i64>().expect("an integer") as u32;
     printed.lines().map(|line| f32::from_bits(bits(line))).collect()
 }
