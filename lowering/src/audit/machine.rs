@@ -89,12 +89,31 @@ pub struct Pointers {
     pub access: Option<Through>,
     /// It writes this many bytes of the frame; whether its result is all of them.
     pub writes: Option<(Place, i64, bool)>,
+    /// It reads this much of the frame.
+    pub reads: Option<OwnRead>,
+    /// What it leaves of the registers that it keeps is no address: it replaces the lowest bytes.
+    pub spoils: bool,
     /// It accesses the frame from here on, at places that are computed.
     pub exposes: Option<Place>,
 }
 
 /// A place in the frame: what it is counted from, and bytes.
 pub type Place = (u32, i64);
+
+/// A read of the function's own frame, whose own writes are followed as those of registers.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnRead {
+    /// Where.
+    pub place: Place,
+    /// Bytes read.
+    pub bytes: i64,
+    /// What is done with it.
+    pub role: Role,
+    /// Its result is all of it.
+    pub whole: bool,
+    /// It may be part of an object whose address is taken; else it is a spilled register.
+    pub object: bool,
+}
 
 /// An address that code computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -391,7 +410,9 @@ impl Builder<'_> {
         for &reg in &c.keeps {
             let value = body.read(self.flow, i, reg);
             operands.push((value, Role::Value));
-            self.memory.leak(value, 0);
+            if !c.pointers.spoils {
+                self.memory.leak(value, 0);
+            }
         }
         let result = self.flow.value(c.source);
         self.follow(body, routine, i, c, &mut operands, result);
@@ -467,6 +488,13 @@ impl Builder<'_> {
             let access = Access { base: result, offset: 0, bytes, value: result, pointer };
             self.memory.store_at(self.flow, target(routine, place), access);
         }
+        if let Some(OwnRead { place, bytes, role, whole, object }) = p.reads {
+            let value = self.flow.value(Source::Operands);
+            operands.push((value, role));
+            let pointer = whole.then_some(result);
+            let access = Access { base: result, offset: 0, bytes, value, pointer };
+            self.memory.load_at(self.flow, target(routine, place), access, object);
+        }
         if let (Some(through), Some(base)) = (p.access, p.base) {
             let base = body.read(self.flow, i, base);
             let Through { offset, bytes, .. } = through;
@@ -478,6 +506,8 @@ impl Builder<'_> {
                 self.memory.load(Access { base, offset, bytes, value, pointer });
             }
             if through.store {
+                let stored = operands.iter().filter(|o| matches!(o.1, Role::Sink(_)));
+                stored.for_each(|(value, _)| self.flow.copy(*value, result));
                 let pointer = through.whole.map(|reg| body.read(self.flow, i, reg));
                 self.memory.store(Access { base, offset, bytes, value: result, pointer });
             }
@@ -571,6 +601,7 @@ impl Builder<'_> {
 
     /// Follows addresses through the whole file.
     fn pointers(&mut self, routines: &[Routine], bodies: &[Body]) {
+        let (unused, origins) = (self.flow.unused(), self.flow.origins());
         for (r, (routine, body)) in routines.iter().zip(bodies).enumerate() {
             for (&reg, &value) in &body.entries {
                 self.memory.parameter(r, reg, value);
@@ -579,7 +610,10 @@ impl Builder<'_> {
                 }
             }
             if routine.exported && !routine.callback {
-                body.results.values().for_each(|value| self.memory.leak(*value, 0));
+                // As in `returned`: what has its use is no result.
+                let returned = body.results.values().flat_map(|value| origins(*value));
+                let returned = returned.filter(|value| unused[*value as usize]);
+                returned.for_each(|value| self.memory.leak(value, 0));
             }
             if routine.listed {
                 self.memory.expose(Target::Code(r));

@@ -75,6 +75,9 @@ pub struct Memory {
     targets: HashMap<Value, BTreeSet<Target>>,
     unknown: HashSet<Value>,
     cells: BTreeMap<(u32, i64), Value>,
+    // What of the cells was written through pointers.
+    foreign: BTreeMap<(u32, i64), Value>,
+    own_loads: Vec<(Target, Access, bool)>,
     exposed: HashMap<u32, i64>,
     leaking: HashSet<(Value, i64)>,
     exposed_code: HashSet<usize>,
@@ -110,6 +113,17 @@ impl Memory {
     /// A store whose place is known.
     pub fn store_at(&mut self, flow: &mut Flow, target: Target, access: Access) {
         self.write(flow, target, &access);
+    }
+
+    /// A load of a function from a place of its own frame, whose own writes are known: it also gives what
+    /// others have stored there through pointers, and data if the place is exposed and may belong to an
+    /// object, not to a spilled register.
+    pub fn load_at(&mut self, flow: &mut Flow, target: Target, access: Access, object: bool) {
+        for cell in granules(target, &access) {
+            let cell = foreign(&mut self.foreign, flow, cell);
+            access.pointer.into_iter().for_each(|to| self.follow(cell, to, 0));
+        }
+        self.own_loads.push((target, access, object));
     }
 
     /// What is at a value and some bytes on goes where it is not followed.
@@ -185,6 +199,15 @@ impl Memory {
                 self.apply(flow, value, step);
             }
         }
+        for (target, access, object) in std::mem::take(&mut self.own_loads) {
+            for cell in granules(target, &access).filter_map(|cell| self.foreign.get(&cell)) {
+                flow.copy(*cell, access.value);
+            }
+            if object && self.is_exposed(target, &access) {
+                flow.set_source(access.value, Source::Data);
+                captured.into_iter().for_each(|memory| flow.copy(memory, access.value));
+            }
+        }
         for access in std::mem::take(&mut self.loads) {
             let known = !self.unknown.contains(&access.base)
                 && self.targets.get(&access.base).is_some_and(|t| !t.is_empty());
@@ -244,6 +267,11 @@ impl Memory {
                 let access = self.stores[number];
                 for &target in &targets {
                     self.write(flow, target, &access);
+                    for cell in granules(target, &access) {
+                        let cell = foreign(&mut self.foreign, flow, cell);
+                        self.once_copied(flow, access.value, cell);
+                        access.pointer.into_iter().for_each(|from| self.once(from, cell));
+                    }
                 }
                 if unknown {
                     access.pointer.into_iter().for_each(|p| self.leak(p, 0));
@@ -290,12 +318,10 @@ impl Memory {
 
     /// The cells that an access through a target touches.
     fn cells_at(&mut self, flow: &mut Flow, target: Target, access: &Access) -> Vec<Value> {
-        let Target::Object(object, offset) = target else { return Vec::new() };
-        let first = (offset + access.offset).div_euclid(GRANULE);
-        let last = (offset + access.offset + access.bytes.max(1) - 1).div_euclid(GRANULE);
+        let Target::Object(object, _) = target else { return Vec::new() };
         let open = self.exposed.get(&object).map_or(i64::MAX, |first| first.div_euclid(GRANULE));
         let mut cells = Vec::new();
-        for granule in first..=last {
+        for (object, granule) in granules(target, access) {
             let cell = match self.cells.get(&(object, granule)) {
                 Some(cell) => *cell,
                 None => {
@@ -332,4 +358,20 @@ impl Memory {
             }
         }
     }
+}
+
+/// The cells, by object and granule, that an access through a target touches.
+fn granules(target: Target, access: &Access) -> impl Iterator<Item = (u32, i64)> + use<> {
+    let (object, offset) = match target {
+        Target::Object(object, offset) => (object, Some(offset + access.offset)),
+        Target::Code(_) => (0, None),
+    };
+    let bytes = access.bytes.max(1);
+    let cells = |at: i64| at.div_euclid(GRANULE)..(at + bytes - 1).div_euclid(GRANULE) + 1;
+    offset.map(cells).into_iter().flatten().map(move |granule| (object, granule))
+}
+
+/// What others have written into a cell.
+fn foreign(cells: &mut BTreeMap<(u32, i64), Value>, flow: &mut Flow, cell: (u32, i64)) -> Value {
+    *cells.entry(cell).or_insert_with(|| flow.value(Source::Operands))
 }

@@ -396,7 +396,10 @@ fn split(text: &str) -> Vec<&str> {
 fn span(opcode: &str, first: Reg) -> Vec<Reg> {
     let loads = ["LD", "ATOM", "TEX", "TLD", "SULD"].iter().any(|l| opcode.starts_with(l))
         || opcode.starts_with('U');
-    let wide = opcode.contains(".WIDE") || opcode.contains(".64") || opcode.starts_with('D');
+    let wide = opcode.contains(".WIDE")
+        || opcode.contains(".64")
+        || opcode.starts_with('D')
+        || opcode == "CS2R";
     let count = match () {
         _ if loads && opcode.contains(".128") => 4,
         _ if wide => 2,
@@ -646,6 +649,13 @@ mod tests {
                 "@P0 LDG.E R6, desc[UR4][R2.64]",
                 "@P0 FADD R5, R6, R6",
                 "@!P0 IMAD.MOV.U32 R5, RZ, RZ, RZ",
+            ],
+            // Two registers are cleared.
+            &[
+                "IMAD.WIDE.U32 R6, R0, 0x28, R2",
+                "LDG.E R8, desc[UR4][R6.64]",
+                "CS2R R6, SRZ",
+                "FADD R5, R7, R8",
             ],
         ] {
             let report = audited(instructions);

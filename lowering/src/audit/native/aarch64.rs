@@ -22,6 +22,10 @@ pub const ARGUMENTS: &[Reg] = &[0, 1, 2, 3, 4, 5, 6, 7];
 /// Registers of results.
 pub const RESULTS: &[Reg] = &[0, 1, VECTORS];
 
+/// Bytes of a vector register, those of scalable ones among them: code that fits every length fits the
+/// least, and other code is made for it.
+const VECTOR: i64 = 16;
+
 const STORED: Role = Role::Sink("is stored in memory");
 const CONVERTED: Role = Role::Sink("is converted to a float");
 
@@ -40,12 +44,12 @@ fn register(name: &str) -> Option<(Reg, i64)> {
     let (first, bytes) = match class {
         'x' => (0, 8),
         'w' => (0, 4),
-        'q' | 'v' | 'z' => (VECTORS, 16),
+        'q' | 'v' | 'z' => (VECTORS, VECTOR),
         'd' => (VECTORS, 8),
         's' => (VECTORS, 4),
         'h' => (VECTORS, 2),
         'b' => (VECTORS, 1),
-        'p' => (PREDICATES, 8),
+        'p' => (PREDICATES, VECTOR / 8),
         _ => return None,
     };
     Some((first + number, bytes))
@@ -57,21 +61,22 @@ enum Operand {
     // One lane of a vector register.
     Lane(Reg),
     Immediate(i128),
-    Memory { base: Option<Reg>, index: Option<Reg>, offset: i64, writes_back: bool },
+    // `scaled`: the offset counts accesses of a whole vector.
+    Memory { base: Option<Reg>, index: Option<Reg>, offset: i64, scaled: bool },
     Other,
 }
 
 fn operand(text: &str) -> Vec<Operand> {
     let text = text.trim();
     if let Some(rest) = text.strip_prefix('[') {
-        let writes_back = rest.ends_with('!');
         let inner = rest.split(']').next().unwrap_or_default();
+        let scaled = inner.ends_with("mul vl");
         let mut parts = inner.split(',').map(str::trim);
         let base = parts.next().and_then(register).map(|r| r.0);
         let second = parts.next().unwrap_or_default();
         let index = register(second).map(|r| r.0);
         let offset = second.strip_prefix('#').and_then(number).unwrap_or(0) as i64;
-        return vec![Operand::Memory { base, index, offset, writes_back }];
+        return vec![Operand::Memory { base, index, offset, scaled }];
     }
     if text.starts_with('{') {
         let inner = text.trim_start_matches('{').split('}').next().unwrap_or_default();
@@ -148,61 +153,102 @@ const SELECTS: &[&str] =
     &["csel", "cset", "csinc", "csinv", "csneg", "cinc", "cinv", "cneg", "fcsel"];
 const COMPARES: &[&str] =
     &["cmeq", "cmg", "cmh", "cml", "cmtst", "fcm", "fac", "cmp", "cmn", "tst", "ccm", "while"];
-const INSERTS: &[&str] = &["movk", "bfi", "bfm", "bfxil", "bfc", "ins"];
+const INSERTS: &[&str] = &[
+    "movk", "bfi", "bfm", "bfxil", "bfc", "ins", "inc", "dec", "sqinc", "sqdec", "uqinc", "uqdec",
+];
+/// Vector instructions that read their destination without naming it twice.
+const ACCUMULATE: &[&str] = &[
+    "mla", "mls", "smla", "smls", "umla", "umls", "sqdml", "sqrdml", "fml", "fnml", "fmad", "fmsb",
+    "fnmad", "fnmsb", "mad", "msb", "cmla", "fcmla", "sqrdcmla", "bfml", "bfdot", "bfvdot", "bfmm",
+    "fmm", "sdot", "udot", "usdot", "sudot", "fdot", "fvdot", "cdot", "smmla", "ummla", "usmmla",
+    "saba", "uaba", "sadalp", "uadalp", "ssra", "usra", "srsra", "ursra", "sli", "sri", "bif",
+    "bit", "bsl", "tbx", "suqadd", "usqadd", "sha1", "sha256", "sha512", "aes", "sm3", "sm4",
+    "insr", "adcl", "sbcl", "eorbt", "eortb",
+];
 const IDLE: &[&str] = &[
     "nop", "prfm", "prfb", "prfd", "prfw", "hint", "bti", "pac", "aut", "dmb", "dsb", "isb",
     "setffr", "xpac",
 ];
 
 /// Decodes the instruction at an address; `call` is what a relocation or an address makes of the
-/// target of a branch. Loads and stores of pairs are two.
+/// target of a branch. Loads and stores of pairs are two; one that moves its base is two as well, for
+/// what is loaded is not computed from the base and the base not from what is loaded.
 pub fn decode(
     place: u64,
     text: &str,
     call: &dyn Fn(Option<u64>) -> Option<Callee>,
 ) -> Vec<Decoded> {
-    if let Some([first, second]) = pair(text) {
-        return vec![single(place, &first, call), single(place + 1, &second, call)];
-    }
-    vec![single(place, text, call)]
+    let Some(parts) = parts(text) else { return vec![single(place, text, call)] };
+    let parts = (place..).zip(parts);
+    let decoded = parts.map(|(place, (text, counts))| {
+        let mut decoded = single(place, &text, call);
+        if !counts {
+            decoded.instruction.name.clear();
+        }
+        decoded
+    });
+    decoded.collect()
 }
 
-/// The two instructions that a load or store of a pair stands for.
-fn pair(text: &str) -> Option<[String; 2]> {
+/// The instructions that a load or store of a pair, or one that moves its base, stands for, and
+/// whether each counts as one.
+fn parts(text: &str) -> Option<Vec<(String, bool)>> {
     let (name, rest) = split(text);
+    if !begins(name, &["ld", "st"]) {
+        return None;
+    }
+    let (registers, address) = rest.split_at(rest.rfind(", [")?);
+    let (inner, after) = address.strip_prefix(", [")?.split_once(']')?;
+    let base = inner.split(',').next()?.trim();
+    let offset = inner[base.len()..].trim_start_matches(',').trim();
+    let after = after.trim_start_matches(',').trim();
+    let pair = ["stp", "stnp", "ldp", "ldnp", "ldpsw"].contains(&name);
+    if !pair && after.is_empty() {
+        return None;
+    }
+    let update = match after {
+        "" => None,
+        "!" => Some(offset),
+        step => Some(step),
+    };
+    let update = update.map(|step| (format!("add {base}, {base}, {step}"), false));
+    let own = if after == "!" { "" } else { offset };
+    let mut accesses = match pair {
+        true => accesses_of_pair(name, registers, base, own)?,
+        false if own.is_empty() => vec![format!("{name} {registers}, [{base}]")],
+        false => vec![format!("{name} {registers}, [{base}, {own}]")],
+    };
+    let mut parts: Vec<(String, bool)> = accesses.drain(..).map(|text| (text, true)).collect();
+    match update {
+        Some(update) if after == "!" => parts.insert(0, update),
+        Some(update) => parts.push(update),
+        None => {}
+    }
+    Some(parts)
+}
+
+/// The two accesses of a pair; one that loads the base comes last.
+fn accesses_of_pair(name: &str, registers: &str, base: &str, offset: &str) -> Option<Vec<String>> {
     let kind = match name {
-        "stp" | "stnp" => "str",
-        "ldp" | "ldnp" => "ldr",
-        _ => return None,
+        "ldpsw" => "ldrsw",
+        _ if name.starts_with("st") => "str",
+        _ => "ldr",
     };
-    let mut parts = rest.splitn(3, ',').map(str::trim);
-    let (a, b, address) = (parts.next()?, parts.next()?, parts.next()?);
-    let (_, width) = register(a)?;
-    let (inner, after) = address.strip_prefix('[')?.split_once(']')?;
-    let (base, offset) = match inner.split_once(',') {
-        Some((base, offset)) => (base, number(offset.trim().strip_prefix('#')?)?),
-        None => (inner, 0),
-    };
-    let width = i128::from(width);
-    Some(match after {
-        // The base moves first: the second access counts from where it is then.
-        "!" => [format!("{kind} {a}, {address}"), format!("{kind} {b}, [{base}, #{width}]")],
-        // It moves last; the second access goes first, so that the first one moves it.
-        _ => [
-            format!("{kind} {b}, [{base}, #{}]", offset + width),
-            format!("{kind} {a}, [{base}, #{offset}]{after}"),
-        ],
-    })
+    let (a, b) = registers.split_once(',')?;
+    let (a, b) = (a.trim(), b.trim());
+    let width = if name == "ldpsw" { 4 } else { i128::from(register(a)?.1) };
+    let offset = offset.strip_prefix('#').map_or(Some(0), number)?;
+    let access = |reg, offset| format!("{kind} {reg}, [{base}, #{offset}]");
+    let mut both = vec![access(a, offset), access(b, offset + width)];
+    if a == base {
+        both.reverse();
+    }
+    Some(both)
 }
 
 fn single(place: u64, text: &str, call: &dyn Fn(Option<u64>) -> Option<Callee>) -> Decoded {
     let (name, rest) = split(text);
-    let mut d = Decoded {
-        instruction: Instruction::new(place, name),
-        memory: None,
-        before: None,
-        after: None,
-    };
+    let mut d = Decoded::new(Instruction::new(place, name));
     d.instruction.action = classify::aarch64(name, rest);
     if begins(name, IDLE) || control(&mut d, name, rest, call) {
         return d;
@@ -260,7 +306,7 @@ fn control(
 fn ordinary(d: &mut Decoded, name: &str, rest: &str) {
     let list = operands(rest);
     if let Some(position) = list.iter().position(|o| matches!(o, Operand::Memory { .. })) {
-        return access(d, name, &list, position);
+        return access(d, name, rest, &list, position);
     }
     let c = &mut d.instruction;
     let multiplies = matches!(c.action, super::super::flow::Action::Integer);
@@ -311,9 +357,8 @@ fn ordinary(d: &mut Decoded, name: &str, rest: &str) {
     match list.first() {
         _ if tests => {}
         Some(Operand::Register(reg, _)) => {
-            let accumulates =
-                *reg >= VECTORS && *reg < PREDICATES && !begins(name, &["mov", "fmov", "dup"]);
-            if begins(name, INSERTS) || accumulates {
+            let vector = (VECTORS..PREDICATES).contains(reg);
+            if begins(name, INSERTS) || vector && accumulates(name, rest, &list) {
                 c.keeps.push(*reg)
             } else {
                 c.writes.push(*reg)
@@ -335,6 +380,16 @@ fn ordinary(d: &mut Decoded, name: &str, rest: &str) {
     pointers(d, name, &list);
 }
 
+/// Whether a vector instruction reads its destination without naming it twice: to add to it, to write
+/// the upper or odd half of narrower elements, to leave lanes as they are, to set or clear some bits.
+fn accumulates(name: &str, rest: &str, list: &[Operand]) -> bool {
+    begins(name, ACCUMULATE)
+        || name.ends_with("n2") && name != "trn2"
+        || name.ends_with("nt") && name != "cnt"
+        || rest.contains("/m")
+        || begins(name, &["bic", "orr"]) && matches!(list[1..], [Operand::Immediate(_), ..])
+}
+
 /// Moves of the stack pointer and of pointers into the frame.
 fn pointers(d: &mut Decoded, name: &str, list: &[Operand]) {
     d.after = match *list {
@@ -342,6 +397,8 @@ fn pointers(d: &mut Decoded, name: &str, list: &[Operand]) {
         {
             "add" => Some(Pointer::Move { to, from, add: n as i64 }),
             "sub" => Some(Pointer::Move { to, from, add: -(n as i64) }),
+            "addvl" => Some(Pointer::Move { to, from, add: n as i64 * VECTOR }),
+            "addpl" => Some(Pointer::Move { to, from, add: n as i64 * VECTOR / 8 }),
             "and" if to == SP => Some(Pointer::Align(to)),
             _ => None,
         },
@@ -361,6 +418,11 @@ fn pointers(d: &mut Decoded, name: &str, list: &[Operand]) {
         }
         _ => None,
     };
+    if let ("add", [Operand::Register(to, 8), Operand::Register(..), Operand::Register(..), ..]) =
+        (name, list)
+    {
+        d.sum = Some((*to, 0));
+    }
     // An alignment may go through another register.
     if name == "and"
         && let [Operand::Register(SP, _), Operand::Register(from, _), Operand::Immediate(_)] = *list
@@ -371,10 +433,11 @@ fn pointers(d: &mut Decoded, name: &str, list: &[Operand]) {
 }
 
 /// Loads and stores.
-fn access(d: &mut Decoded, name: &str, list: &[Operand], position: usize) {
-    let Operand::Memory { base, index, offset, writes_back } = list[position] else { return };
+fn access(d: &mut Decoded, name: &str, rest: &str, list: &[Operand], position: usize) {
+    let Operand::Memory { base, index, offset, scaled } = list[position] else { return };
     let c = &mut d.instruction;
     let store = name.starts_with("st");
+    let whole_register = ["ldr", "str"].contains(&name);
     let mut bytes = 0;
     for operand in &list[..position] {
         let (reg, width) = match operand {
@@ -383,7 +446,7 @@ fn access(d: &mut Decoded, name: &str, list: &[Operand], position: usize) {
             _ => continue,
         };
         bytes += width;
-        if (PREDICATES..ZERO).contains(&reg) {
+        if (PREDICATES..ZERO).contains(&reg) && !whole_register {
             c.reads.push((reg, Role::Condition));
         } else if store {
             c.reads.push((reg, STORED));
@@ -405,15 +468,10 @@ fn access(d: &mut Decoded, name: &str, list: &[Operand], position: usize) {
         "sw" => Some(4),
         _ => None,
     };
-    let after = match list.get(position + 1) {
-        Some(Operand::Immediate(n)) => Some(*n as i64),
-        Some(Operand::Register(reg, _)) => {
-            c.reads.push((*reg, Role::Address));
-            None
-        }
-        _ => None,
-    };
-    let load = (!store).then_some(Role::Value);
+    // A store under a predicate leaves what it does not write.
+    let governed = |o: &Operand| matches!(o, Operand::Register(PREDICATES..ZERO, _));
+    let partly = !whole_register && list[..position].iter().any(governed);
+    let load = (!store || partly).then_some(Role::Value);
     let whole = match list[..position] {
         [Operand::Register(reg, 8)] if ["ldr", "ldur", "str", "stur"].contains(&name) => {
             Some(reg).filter(|reg| *reg < SP)
@@ -421,18 +479,24 @@ fn access(d: &mut Decoded, name: &str, list: &[Operand], position: usize) {
         _ => None,
     };
     let bytes = narrow.unwrap_or(bytes);
+    let offset = if scaled { offset * vector_access(name, rest) } else { offset };
     d.memory = Some(Memory { base, index, offset, bytes, load, store, whole });
-    if let Some(base) = base {
-        if writes_back {
-            d.before = Some(Pointer::Move { to: base, from: base, add: offset });
-            if let Some(memory) = &mut d.memory {
-                memory.offset = 0;
-            }
-        }
-        if let Some(add) = after {
-            d.after = Some(Pointer::Move { to: base, from: base, add });
-        } else if position + 1 < list.len() {
-            d.instruction.keeps.push(base);
-        }
+}
+
+/// Bytes that a load or store of a whole scalable vector accesses for each register: all, or fewer if
+/// elements are narrower in memory.
+fn vector_access(name: &str, rest: &str) -> i64 {
+    let bytes = |letter: Option<char>| match letter {
+        Some('b') => Some(1),
+        Some('h') => Some(2),
+        Some('w' | 's') => Some(4),
+        Some('d') => Some(8),
+        _ => None,
+    };
+    let element = rest.split_once('.').and_then(|(_, rest)| bytes(rest.chars().next()));
+    match (bytes(name.chars().last()), element) {
+        (Some(memory), Some(register)) => VECTOR * memory / register,
+        _ if rest.starts_with('p') => VECTOR / 8,
+        _ => VECTOR,
     }
 }

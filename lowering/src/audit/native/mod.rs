@@ -20,7 +20,7 @@ use object::{
     Architecture, Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget,
     SectionIndex, SectionKind, elf,
 };
-use stack::{CAPTURED, Decoded, Spot};
+use stack::{CAPTURED, Decoded, Frame, Spot};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tables::Tables;
 
@@ -329,7 +329,7 @@ impl Image {
             Arch::X86_64 => (x86::SP, x86::ARGUMENTS),
             Arch::Aarch64 => (aarch64::SP, aarch64::ARGUMENTS),
         };
-        let (mut routines, mut calls) = (Vec::new(), Vec::new());
+        let mut frames: Vec<(u64, Routine, Frame)> = Vec::new();
         for (code, plt) in sections {
             let mut current: Vec<Decoded> = Vec::new();
             let mut flush = |current: &mut Vec<Decoded>| {
@@ -344,12 +344,11 @@ impl Image {
                 if plt && !reached {
                     return;
                 }
-                let code = self.tables.apply(code);
-                let (code, spots) = stack::resolve(stubbed(code, plt), sp, arguments);
+                let code = stubbed(self.tables.apply(code), plt);
                 let callback = !global && !reached;
                 let (exported, listed) = (global || callback, self.listed.contains(&first));
-                routines.push(Routine { name, exported, callback, listed, code });
-                calls.push(spots);
+                let routine = Routine { name, exported, callback, listed, code: Vec::new() };
+                frames.push((first, routine, Frame::new(code, sp)));
             };
             for decoded in code {
                 let at = decoded.instruction.place;
@@ -360,8 +359,25 @@ impl Image {
             }
             flush(&mut current);
         }
+        let taken: HashMap<u64, i64> =
+            frames.iter().map(|(at, _, frame)| (*at, frame.arguments() - pushed(arch))).collect();
+        let passed = |callee: &Callee| match callee {
+            Callee::Internal(to) => taken.get(to).copied().unwrap_or(0).max(0),
+            _ => 0,
+        };
+        let (mut routines, mut calls) = (Vec::new(), Vec::new());
+        for (_, routine, frame) in frames {
+            let (code, spots) = stack::resolve(frame, arguments, passed);
+            routines.push(Routine { code, ..routine });
+            calls.push(spots);
+        }
         (routines, calls)
     }
+}
+
+/// Bytes that a call pushes: x86-64's the address to return to.
+fn pushed(arch: Arch) -> i64 {
+    if arch == Arch::X86_64 { 8 } else { 0 }
 }
 
 /// Calls of stubs of the linkage table become calls of what the stubs jump to.
@@ -464,9 +480,7 @@ impl Convention for Native {
     fn argument(&self, routine: usize, call: u64, parameter: Reg) -> Option<Reg> {
         let Some(spot) = Spot::of_slot(parameter) else { return Some(parameter) };
         let caller = self.calls.get(routine)?.get(&call)?;
-        // A call of x86-64 pushes the address to return to.
-        let pushed = if self.arch == Arch::X86_64 { 8 } else { 0 };
-        spot.is_argument().then(|| caller.plus(spot.offset() - pushed).slot())
+        spot.is_argument().then(|| caller.plus(spot.offset() - pushed(self.arch)).slot())
     }
 
     fn external(&self, name: &str) -> Option<Vec<(Reg, Role)>> {

@@ -7,7 +7,7 @@
 
 use super::super::{
     flow::{Role, Source},
-    machine::{Address, Control, Instruction, Place, Reg, Through},
+    machine::{Address, Callee, Control, Instruction, OwnRead, Place, Reg, Through},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -106,6 +106,15 @@ pub struct Decoded {
     pub before: Option<Pointer>,
     /// And after it.
     pub after: Option<Pointer>,
+    /// Register that becomes the sum of those read and a number of bytes.
+    pub sum: Option<(Reg, i64)>,
+}
+
+impl Decoded {
+    /// An instruction without effects on memory and pointers.
+    pub fn new(instruction: Instruction) -> Self {
+        Self { instruction, memory: None, before: None, after: None, sum: None }
+    }
 }
 
 type State = BTreeMap<Reg, Spot>;
@@ -186,23 +195,64 @@ fn states(code: &[Decoded], sp: Reg) -> Vec<State> {
     states.into_iter().map(Option::unwrap_or_default).collect()
 }
 
-/// The instructions of a function with slots for its stack accesses, and where each call has the
-/// stack pointer.
-pub fn resolve(
+/// A function with what points into its frame before each instruction.
+pub struct Frame {
     code: Vec<Decoded>,
+    states: Vec<State>,
     sp: Reg,
-    arguments: &[Reg],
-) -> (Vec<Instruction>, HashMap<u64, Spot>) {
-    let mut states = states(&code, sp);
-    // Alignments are numbered by instruction, slots by few bases.
-    let mut bases: Vec<u32> =
-        states.iter().flat_map(|s| s.values().map(|spot| spot.base)).collect();
-    bases.sort_unstable();
-    bases.dedup();
-    for spot in states.iter_mut().flat_map(BTreeMap::values_mut) {
-        spot.base = bases.partition_point(|b| *b < spot.base) as u32;
+}
+
+impl Frame {
+    /// Follows the stack pointer, `sp`, through a function.
+    pub fn new(code: Vec<Decoded>, sp: Reg) -> Self {
+        let mut states = states(&code, sp);
+        // Alignments are numbered by instruction, slots by few bases.
+        let mut bases: Vec<u32> =
+            states.iter().flat_map(|s| s.values().map(|spot| spot.base)).collect();
+        bases.sort_unstable();
+        bases.dedup();
+        for spot in states.iter_mut().flat_map(BTreeMap::values_mut) {
+            spot.base = bases.partition_point(|b| *b < spot.base) as u32;
+        }
+        Self { code, states, sp }
     }
-    let taken = Taken { starts: escaped(&code, &states, sp), reloaded: reloaded(&code, &states) };
+
+    /// Where the arguments end that it reads above its frame, in bytes from the stack pointer at entry.
+    pub fn arguments(&self) -> i64 {
+        let read = direct(&self.code, &self.states, |m| m.load.is_some());
+        let ends = read.iter().filter(|s| s.is_argument()).map(|s| s.offset + GRANULE);
+        ends.max().unwrap_or(0)
+    }
+
+    /// The slots of arguments for the functions it calls, which take as many bytes of them as `passed`
+    /// says.
+    fn passed(&self, passed: impl Fn(&Callee) -> i64) -> BTreeSet<Spot> {
+        let mut found = BTreeSet::new();
+        for (decoded, state) in self.code.iter().zip(&self.states) {
+            if let Control::Call(callee) | Control::TailCall(callee) = &decoded.instruction.control
+                && let Some(spot) = state.get(&self.sp)
+            {
+                found.extend((0..passed(callee)).step_by(GRANULE as usize).map(|at| spot.plus(at)));
+            }
+        }
+        found
+    }
+}
+
+/// The instructions of a function with slots for its stack accesses, and where each call has the
+/// stack pointer; `arguments` are the registers of arguments.
+pub fn resolve(
+    frame: Frame,
+    arguments: &[Reg],
+    passed: impl Fn(&Callee) -> i64,
+) -> (Vec<Instruction>, HashMap<u64, Spot>) {
+    let taken = Taken {
+        starts: escaped(&frame.code, &frame.states, frame.sp),
+        reloaded: direct(&frame.code, &frame.states, |m| m.load.is_some()),
+        written: direct(&frame.code, &frame.states, |m| m.store),
+        passed: frame.passed(passed),
+    };
+    let Frame { code, states, sp } = frame;
     let nothing = Taken::default();
     let mut calls = HashMap::new();
     let mut out = Vec::with_capacity(code.len());
@@ -225,7 +275,8 @@ pub fn resolve(
             state.insert(to, spot.plus(add));
         }
         let moved = moved(&decoded, &state);
-        let mut instruction = access(decoded, &state, if saves { &nothing } else { &taken });
+        let mut instruction =
+            access(decoded, &state, if saves && register { &nothing } else { &taken });
         if saves && register {
             instruction.pointers.writes = None;
         }
@@ -248,25 +299,40 @@ struct Taken {
     starts: Vec<Spot>,
     // Slots that the function itself reads back.
     reloaded: BTreeSet<Spot>,
+    // Slots that it writes.
+    written: BTreeSet<Spot>,
+    // Slots of arguments for others.
+    passed: BTreeSet<Spot>,
 }
 
 impl Taken {
     /// Whether a slot may be part of an object whose address is taken: at its first byte, or above
-    /// and not read back, as the slot of a spilled register would be.
+    /// and not read back, as the slot of a spilled register would be, nor by a function called, as
+    /// the slot of an argument.
     fn holds(&self, slot: Spot) -> bool {
+        if self.passed.contains(&slot) {
+            return false;
+        }
         let above = |s: &Spot| s.base == slot.base && slot.offset >= s.offset;
         self.starts.contains(&slot)
             || self.starts.iter().any(above) && !self.reloaded.contains(&slot)
     }
+
+    /// Whether others may have written a slot once they can: the first byte of an object, or what the
+    /// function reads without ever writing it, as it would the slot of a spilled register.
+    fn gives(&self, slot: Spot) -> bool {
+        self.starts.contains(&slot) || !slot.is_argument() && !self.written.contains(&slot)
+    }
 }
 
-/// The slots that loads read directly.
-fn reloaded(code: &[Decoded], states: &[State]) -> BTreeSet<Spot> {
+/// The slots that some accesses read or write directly.
+fn direct(code: &[Decoded], states: &[State], wanted: impl Fn(&Memory) -> bool) -> BTreeSet<Spot> {
     let mut found = BTreeSet::new();
     for (decoded, state) in code.iter().zip(states) {
-        if let Some(Memory { base: Some(base), index: None, offset, bytes, load: Some(_), .. }) =
-            decoded.memory
-            && let Some(spot) = state.get(&base)
+        if let Some(memory) = decoded.memory
+            && wanted(&memory)
+            && let Memory { base: Some(base), index: None, offset, bytes, .. } = memory
+            && let Some(spot) = spot_of(decoded, state, base)
         {
             let last = (bytes.max(1) - 1) / GRANULE;
             found.extend((0..=last).map(|g| spot.plus(offset + g * GRANULE)));
@@ -275,10 +341,18 @@ fn reloaded(code: &[Decoded], states: &[State]) -> BTreeSet<Spot> {
     found
 }
 
+/// Where a register points when the access of an instruction begins.
+fn spot_of(decoded: &Decoded, state: &State, reg: Reg) -> Option<Spot> {
+    match decoded.before {
+        Some(Pointer::Move { to, from, add }) if to == reg => state.get(&from).map(|s| s.plus(add)),
+        _ => state.get(&reg).copied(),
+    }
+}
+
 /// The parts of the frame whose address is taken: each from its first byte on.
 fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
     let mut found = Vec::new();
-    for (decoded, state) in code.iter().zip(states) {
+    for (i, (decoded, state)) in code.iter().zip(states).enumerate() {
         let moved: Vec<Reg> = [decoded.before, decoded.after]
             .into_iter()
             .flatten()
@@ -289,7 +363,7 @@ fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
             .collect();
         for (reg, role) in &decoded.instruction.reads {
             if *role != Role::Address && !moved.contains(reg) {
-                found.extend(state.get(reg));
+                found.extend(state.get(reg).map(|spot| spot.plus(added(code, i))));
             }
         }
         if let Control::Call(_) | Control::TailCall(_) = decoded.instruction.control {
@@ -302,6 +376,26 @@ fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
         }
     }
     found
+}
+
+/// Bytes added to a sum before anything else is done with it. What else is added, an index, counts
+/// upwards.
+fn added(code: &[Decoded], i: usize) -> i64 {
+    let Some((reg, mut bytes)) = code[i].sum else { return 0 };
+    for next in &code[i + 1..] {
+        match next.after {
+            Some(Pointer::Move { to, from, add }) if to == reg && from == reg => bytes += add,
+            _ => {
+                let c = &next.instruction;
+                let uses = c.reads.iter().any(|r| r.0 == reg) || c.control != Control::Next;
+                let accesses = next.memory.is_some_and(|m| [m.base, m.index].contains(&Some(reg)));
+                if uses || accesses || c.writes.contains(&reg) || c.keeps.contains(&reg) {
+                    break;
+                }
+            }
+        }
+    }
+    bytes
 }
 
 /// Where the result of an instruction points, if it moves a pointer: into the own frame, or to a
@@ -338,6 +432,13 @@ fn access(decoded: Decoded, state: &State, taken: &Taken) -> Instruction {
     if let Some(role) = memory.load {
         c.reads.extend(slots.iter().map(|s| (s.slot(), role)));
         c.pointers.moved = memory.whole.map(|_| (spot.slot(), 0));
+        c.pointers.reads = Some(OwnRead {
+            place: spot.place(),
+            bytes: memory.bytes,
+            role,
+            whole: memory.whole.is_some(),
+            object: slots.iter().any(|s| taken.gives(*s)),
+        });
     }
     if memory.store {
         for read in &mut c.reads {

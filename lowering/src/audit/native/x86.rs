@@ -197,18 +197,66 @@ fn begins(name: &str, stems: &[&str]) -> bool {
     stems.iter().any(|s| name.starts_with(s))
 }
 
-/// Bytes that an instruction accesses in memory: the widest register, else by its suffix.
+/// Bytes that instructions access in memory, by the beginning of their name without the `v` of AVX, where
+/// it is less than their widest register.
+const WIDTHS: &[(&str, i64)] = &[
+    ("set", 1),
+    ("pextrb", 1),
+    ("pextrw", 2),
+    ("pextrd", 4),
+    ("pextrq", 8),
+    ("pinsrb", 1),
+    ("pinsrw", 2),
+    ("pinsrd", 4),
+    ("pinsrq", 8),
+    ("extractps", 4),
+    ("insertps", 4),
+    ("movl", 8),
+    ("movh", 8),
+    ("extractf128", 16),
+    ("extracti128", 16),
+    ("extractf32x4", 16),
+    ("extracti32x4", 16),
+    ("extractf64x2", 16),
+    ("extracti64x2", 16),
+    ("extract", 32),
+    ("kmovb", 1),
+    ("kmovw", 2),
+    ("kmovd", 4),
+];
+
+/// Parts of a register that instructions which narrow its elements store.
+const NARROWING: &[(&str, i64)] =
+    &[("wb", 2), ("dw", 2), ("qd", 2), ("db", 4), ("qw", 4), ("qb", 8)];
+
+/// Bytes that an instruction accesses in memory: by its name or suffix, else its widest register.
 fn width(name: &str, operands: &[Operand]) -> i64 {
-    let register = operands.iter().filter_map(|o| match o {
-        Operand::Register(_, bytes) => Some(*bytes),
-        _ => None,
-    });
+    let registers = || {
+        operands.iter().filter_map(|o| match o {
+            Operand::Register(reg, bytes) => Some((*reg, *bytes)),
+            _ => None,
+        })
+    };
+    let base = name.strip_prefix('v').unwrap_or(name);
+    let vector = registers().any(|r| (VECTORS..MASKS).contains(&r.0));
+    let widest = registers().map(|r| r.1).max();
+    let stores = matches!(operands.last(), Some(Operand::Memory { .. }));
+    if let Some(part) = NARROWING.iter().find(|n| name.ends_with(n.0))
+        && stores
+        && base.starts_with("pmov")
+    {
+        return widest.unwrap_or(8) / part.1;
+    }
+    match base {
+        "cvtps2ph" => return widest.unwrap_or(16) / 2,
+        "movq" if vector => return 8,
+        "movl" | "movd" => return 4,
+        _ => {}
+    }
     let scalar =
         [("ss", 4), ("sd", 8), ("mxcsr", 4)].iter().find(|s| name.ends_with(s.0)).map(|s| s.1);
-    if let Some(bytes) = scalar {
-        return bytes;
-    }
-    register.max().unwrap_or(match name.chars().last() {
+    let named = WIDTHS.iter().find(|w| base.starts_with(w.0)).map(|w| w.1);
+    named.or(scalar).or(widest).unwrap_or(match name.chars().last() {
         Some('b') => 1,
         Some('w') => 2,
         Some('l') => 4,
@@ -225,12 +273,7 @@ pub fn decode(
     call: &dyn Fn(Option<u64>) -> Option<Callee>,
 ) -> Decoded {
     let (name, rest) = split(text);
-    let mut decoded = Decoded {
-        instruction: Instruction::new(place, name),
-        memory: None,
-        before: None,
-        after: None,
-    };
+    let mut decoded = Decoded::new(Instruction::new(place, name));
     decoded.instruction.action = classify::x86(name);
     if control(&mut decoded, name, rest, next, call) || special(&mut decoded, name, rest) {
         return decoded;
@@ -434,7 +477,12 @@ fn ordinary(d: &mut Decoded, name: &str, rest: &str) {
             if !replaces {
                 c.reads.push((*reg, role));
             }
-            if part && !zero { c.keeps.push(*reg) } else { c.writes.push(*reg) }
+            if part && !zero {
+                c.keeps.push(*reg)
+            } else {
+                c.writes.push(*reg)
+            }
+            c.pointers.spoils = *width < 4;
         }
         _ => {}
     }
@@ -454,6 +502,9 @@ fn ordinary(d: &mut Decoded, name: &str, rest: &str) {
         && name.starts_with("mov")
     {
         c.source = Source::Constant(value);
+    }
+    if let ("addq", [Operand::Register(..), Operand::Register(to, 8)]) = (name, &list[..]) {
+        d.sum = Some((*to, 0));
     }
     place(d, name, &list, bytes, role, tests, replaces);
     pointers(d, name, &list);
@@ -480,6 +531,7 @@ fn place(
     if name.starts_with("lea") {
         // Adds and shifts registers; nothing is accessed.
         c.reads.extend([base, index].into_iter().flatten().map(|r| (r, Role::Value)));
+        d.sum = c.writes.first().map(|to| (*to, offset));
         return;
     }
     let loads = tests || name.ends_with("ldmxcsr");
