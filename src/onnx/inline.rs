@@ -1,6 +1,9 @@
 //! Model-local functions, replaced by their bodies before anything else looks at the graph.
 
 use std::collections::HashMap;
+use std::ptr;
+
+use prost::Message;
 
 use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 
@@ -8,6 +11,8 @@ use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodePr
 const MAX_DEPTH: usize = 32;
 /// Nodes a graph may have after replacement: functions that call functions grow exponentially.
 const MAX_NODES: usize = 1 << 17;
+/// Bytes that all bodies put in place of calls may take: each copies names and constants.
+const MAX_BYTES: usize = 1 << 28;
 
 /// Replaces every call of one of the model's functions in `graphs`, and calls within them.
 ///
@@ -27,15 +32,78 @@ pub(super) fn inline_functions<'g>(
     merge_opsets(model, &functions)?;
     let by_name = functions.iter().map(|f| ((canonical(&f.domain), &*f.name, &*f.overload), f));
     let table: Table = by_name.collect();
+    let mut sizes = Sizes { functions: &table, known: HashMap::new() };
+    let mut inliner = Inliner { functions: &table, bytes: 0 };
     for graph in graphs {
-        let nodes = std::mem::take(&mut graph.node);
-        graph.node.reserve(nodes.len());
-        nodes.into_iter().try_for_each(|node| expand(node, &table, 0, &mut graph.node))?;
+        sizes.of(&graph.node, 0)?;
+        graph.node = inliner.expand_all(std::mem::take(&mut graph.node))?;
     }
     Ok(())
 }
 
-type Table<'f> = HashMap<(&'f str, &'f str, &'f str), &'f FunctionProto>;
+type Key<'f> = (&'f str, &'f str, &'f str);
+type Table<'f> = HashMap<Key<'f>, &'f FunctionProto>;
+
+fn key(node: &NodeProto) -> Key<'_> {
+    (canonical(&node.domain), &node.op_type, &node.overload)
+}
+
+/// What calls unfold to, found without unfolding them.
+struct Sizes<'f> {
+    functions: &'f Table<'f>,
+    known: HashMap<*const FunctionProto, Size>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    /// How deep functions call each other.
+    calls: usize,
+}
+
+impl Sizes<'_> {
+    /// The size of `nodes` and of the graphs inside them, which are `depth` calls deep themselves.
+    fn of(&mut self, nodes: &[NodeProto], depth: usize) -> Result<Size, String> {
+        let mut total = Size::default();
+        for node in nodes {
+            let size = match self.functions.get(&key(node)) {
+                Some(function) => self.body(function, depth)?,
+                None => self.inside(node, depth)?,
+            };
+            total.nodes += size.nodes;
+            total.calls = total.calls.max(size.calls);
+            if total.nodes > MAX_NODES {
+                return Err(format!("its functions unfold to more than {MAX_NODES} nodes"));
+            }
+        }
+        Ok(total)
+    }
+
+    fn body(&mut self, f: &FunctionProto, depth: usize) -> Result<Size, String> {
+        let known = self.known.get(&ptr::from_ref(f)).copied();
+        if depth + known.map_or(1, |s| s.calls) > MAX_DEPTH {
+            return Err(format!("its function `{}` calls itself, or others too deep", f.name));
+        }
+        if let Some(size) = known {
+            return Ok(size);
+        }
+        let Size { nodes, calls } = self.of(&f.node, depth + 1)?;
+        let size = Size { nodes, calls: calls + 1 };
+        self.known.insert(f, size);
+        Ok(size)
+    }
+
+    fn inside(&mut self, node: &NodeProto, depth: usize) -> Result<Size, String> {
+        let mut total = Size { nodes: 1, calls: 0 };
+        for graph in node.attribute.iter().flat_map(|a| a.g.as_deref().into_iter().chain(&a.graphs))
+        {
+            let size = self.of(&graph.node, depth)?;
+            total.nodes += size.nodes;
+            total.calls = total.calls.max(size.calls);
+        }
+        Ok(total)
+    }
+}
 
 /// A node `Gradient` names the value it differentiates in an attribute: puts it after its operands,
 /// so that it counts as what it is, something the node needs.
@@ -75,58 +143,92 @@ fn merge_opsets(model: &mut ModelProto, functions: &[FunctionProto]) -> Result<(
     Ok(())
 }
 
-fn expand(
-    node: NodeProto,
-    functions: &Table,
-    depth: usize,
-    out: &mut Vec<NodeProto>,
-) -> Result<(), String> {
-    let key = (canonical(&node.domain), &*node.op_type, &*node.overload);
-    let Some(function) = functions.get(&key) else {
-        if out.len() >= MAX_NODES {
-            return Err(format!("its functions unfold to more than {MAX_NODES} nodes"));
+/// Puts bodies in place of calls; [`Sizes`] has seen to it that this ends.
+struct Inliner<'f> {
+    functions: &'f Table<'f>,
+    /// Size of the bodies so far.
+    bytes: usize,
+}
+
+impl Inliner<'_> {
+    fn expand_all(&mut self, nodes: Vec<NodeProto>) -> Result<Vec<NodeProto>, String> {
+        let mut out = Vec::with_capacity(nodes.len());
+        nodes.into_iter().try_for_each(|node| self.expand(node, &mut out))?;
+        Ok(out)
+    }
+
+    fn expand(&mut self, mut node: NodeProto, out: &mut Vec<NodeProto>) -> Result<(), String> {
+        let Some(function) = self.functions.get(&key(&node)) else {
+            for attr in &mut node.attribute {
+                for graph in attr.g.iter_mut().map(|g| &mut **g).chain(&mut attr.graphs) {
+                    graph.node = self.expand_all(std::mem::take(&mut graph.node))?;
+                }
+            }
+            out.push(node);
+            return Ok(());
+        };
+        if node.input.len() > function.input.len() || node.output.len() > function.output.len() {
+            return Err(format!(
+                "its function `{}` is called with too many operands",
+                function.name
+            ));
         }
-        out.push(expand_inside(node, functions, depth)?);
-        return Ok(());
-    };
-    if depth >= MAX_DEPTH {
-        return Err(format!("its function `{}` calls itself, or others too deep", function.name));
+        let names = operands(function, &node);
+        for inner in &function.node {
+            let body = body_node(inner, function, &node, &names);
+            self.bytes += body.encoded_len();
+            if self.bytes > MAX_BYTES {
+                return Err(format!("its functions unfold to more than {} MiB", MAX_BYTES >> 20));
+            }
+            self.expand(body, out)?;
+        }
+        Ok(())
     }
-    if node.input.len() > function.input.len() || node.output.len() > function.output.len() {
-        return Err(format!("its function `{}` is called with too many operands", function.name));
-    }
-    let call = named(&node).to_owned();
+}
+
+/// The values of the graph that a function's operands and results stand for; empty if left out.
+fn operands<'f>(function: &'f FunctionProto, call: &NodeProto) -> HashMap<&'f str, String> {
     let given =
-        function.input.iter().zip(&node.input).chain(function.output.iter().zip(&node.output));
+        function.input.iter().zip(&call.input).chain(function.output.iter().zip(&call.output));
     let mut names: HashMap<&str, String> =
         given.filter(|(_, g)| !g.is_empty()).map(|(f, g)| (f.as_str(), g.clone())).collect();
-    for absent in function.input.iter().skip(node.input.len()) {
+    for absent in function.input.iter().skip(call.input.len()) {
         names.insert(absent, String::new());
     }
-    for (absent, _) in function.input.iter().zip(&node.input).filter(|(_, g)| g.is_empty()) {
+    for (absent, _) in function.input.iter().zip(&call.input).filter(|(_, g)| g.is_empty()) {
         names.insert(absent, String::new());
     }
+    names
+}
+
+/// A node of a function's body as it stands in the place of `call`.
+fn body_node(
+    inner: &NodeProto,
+    function: &FunctionProto,
+    call: &NodeProto,
+    names: &HashMap<&str, String>,
+) -> NodeProto {
+    let prefix = named(call);
     let rename = |name: &String| match names.get(name.as_str()) {
         Some(given) => given.clone(),
         None if name.is_empty() => String::new(),
-        None => format!("{call}/{name}"),
+        None => format!("{prefix}/{name}"),
     };
-    for inner in &function.node {
-        let body = NodeProto {
-            input: inner.input.iter().map(rename).collect(),
-            output: inner.output.iter().map(rename).collect(),
-            name: format!("{call}/{}", named(inner)),
-            attribute: inner
-                .attribute
-                .iter()
-                .filter_map(|a| bind(a, &node, function))
-                .map(|a| renamed(a, &rename, &|a| bind(a, &node, function)))
-                .collect(),
-            ..inner.clone()
-        };
-        expand(body, functions, depth + 1, out)?;
+    let bind = |a: &AttributeProto| bind(a, call, function);
+    NodeProto {
+        input: inner.input.iter().map(rename).collect(),
+        output: inner.output.iter().map(rename).collect(),
+        name: format!("{prefix}/{}", named(inner)),
+        attribute: inner
+            .attribute
+            .iter()
+            .filter_map(bind)
+            .map(|a| renamed(a, &rename, &bind))
+            .collect(),
+        op_type: inner.op_type.clone(),
+        domain: inner.domain.clone(),
+        overload: inner.overload.clone(),
     }
-    Ok(())
 }
 
 /// The name of a node; without one, that of its first output, which nothing else has.
@@ -151,23 +253,6 @@ fn bind(
     let mut all = call.attribute.iter().chain(&function.attribute_proto);
     let value = all.find(|a| a.name == attr.ref_attr_name)?;
     Some(AttributeProto { name: attr.name.clone(), ..value.clone() })
-}
-
-/// Replaces the calls in graphs inside a node.
-fn expand_inside(
-    mut node: NodeProto,
-    functions: &Table,
-    depth: usize,
-) -> Result<NodeProto, String> {
-    for attr in &mut node.attribute {
-        for graph in attr.g.iter_mut().map(|g| &mut **g).chain(&mut attr.graphs) {
-            let mut out = Vec::with_capacity(graph.node.len());
-            let nodes = std::mem::take(&mut graph.node);
-            nodes.into_iter().try_for_each(|n| expand(n, functions, depth, &mut out))?;
-            graph.node = out;
-        }
-    }
-    Ok(node)
 }
 
 /// Renames the values that a node and the graphs inside it take and make.

@@ -86,8 +86,10 @@ fn run(executions: u64, seed: u64, seeds: &[(Target, PathBuf, Vec<u8>)]) -> usiz
     panic::set_hook(Box::new(|_| {}));
     let mut mutator = Mutator::new(seed);
     let (mut found, mut slowest, mut largest) = (0, Duration::ZERO, 0);
+    let mut spent = vec![Duration::ZERO; seeds.len()];
     for i in 0..executions {
-        let (target, path, bytes) = &seeds[mutator.below(seeds.len())];
+        let chosen = mutator.below(seeds.len());
+        let (target, path, bytes) = &seeds[chosen];
         let other = &seeds[mutator.below(seeds.len())].2;
         let input = mutator.mutate(bytes, other, target.is_protobuf());
         let name = format!("{i}-{}", path.file_name().unwrap_or_default().to_string_lossy());
@@ -100,6 +102,7 @@ fn run(executions: u64, seed: u64, seeds: &[(Target, PathBuf, Vec<u8>)]) -> usiz
         let done = panic::catch_unwind(|| target.run(&input));
         current.began.store(0, Ordering::SeqCst);
         let used = memory::peak().saturating_sub(before);
+        spent[chosen] += began.elapsed();
         (slowest, largest) = (slowest.max(began.elapsed()), largest.max(used));
         if done.is_err() || used > TOO_MUCH {
             found += 1;
@@ -117,6 +120,12 @@ fn run(executions: u64, seed: u64, seeds: &[(Target, PathBuf, Vec<u8>)]) -> usiz
         slowest.as_secs_f64(),
         largest >> 20
     );
+    let mut spent: Vec<_> = spent.iter().zip(seeds).map(|(t, (_, path, _))| (t, path)).collect();
+    spent.sort_unstable_by_key(|(time, _)| std::cmp::Reverse(**time));
+    let most = spent.iter().take(5).map(|(time, path)| {
+        format!("{} {:.1} s", path.file_name().unwrap_or_default().display(), time.as_secs_f64())
+    });
+    println!("most time: {}", most.collect::<Vec<_>>().join(", "));
     found
 }
 
