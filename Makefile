@@ -1,6 +1,6 @@
 # Each target sets up what it needs: nothing but a Debian 12 with Rust is assumed.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-gpu audit conformance prove lint demo bench bench-gpu bench-peers fuzz onnxruntime
+.PHONY: help setup build test test-gpu audit conformance prove lint demo bench bench-gpu bench-peers fuzz fuzz-coverage onnxruntime
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ bench-gpu: gpu-tools ## Tell what contractions cost on GPUs from their machine c
 N ?= 1000000
 fuzz: setup ## Read N=1000000 mutated files; FILES= are more seeds
 	cargo test --release --test fuzz -- $(N) $(FILES)
+
+SEED ?= tests/fuzz/corpus/gradient.onnx
+fuzz-coverage: setup ## The same under libFuzzer, guided by coverage, from SEED= for SECONDS=60
+	mkdir -p target/fuzz/corpus
+	cp $(SEED) target/fuzz/corpus
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/.ci/sancov.sh PAMC_FUZZ_SEED=$(CURDIR)/$(SEED) \
+		cargo test --release --features libfuzzer --test fuzz_coverage -- $(CURDIR)/target/fuzz/corpus \
+		-max_total_time=$(or $(SECONDS),60) -timeout=10 -rss_limit_mb=1024
 
 onnxruntime: build ## Execute what --emit onnx writes in ONNX Runtime (from PyPI) and compare the bits
 	@.ci/python.sh target/python-onnxruntime onnxruntime==1.31.1 numpy \

@@ -32,7 +32,7 @@ pub use model::Model;
 pub use optimizer::{OptimizerSpec, UpdateRule};
 pub use save::{Saved, with_weights};
 pub use tensor::{Converted, read_tensor};
-pub use training::{OnnxTrainingSet, TrainingGraphs};
+pub use training::{OnnxTrainingSet, TrainingFiles, TrainingGraphs};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The set of files ONNX Runtime's `generate_artifacts` makes for training.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use pamc_passes::ir::{Extent, Tensor};
@@ -18,6 +18,41 @@ const ACCUMULATED: &str = "_grad.accumulation.out";
 const BUFFER: &str = "_grad.accumulation.buffer";
 /// The switch that makes an accumulator begin anew.
 const RESET: &str = "lazy_reset_grad";
+
+/// The files of a training set, read but not yet put together.
+#[derive(Clone, Debug)]
+pub struct TrainingFiles {
+    /// The folder.
+    pub dir: PathBuf,
+    /// `forward.onnx`, which may be missing: the model at inference.
+    pub forward: Option<Model>,
+    /// `eval_model.onnx`: the model at inference and the loss.
+    pub eval: Model,
+    /// `training_model.onnx`: the model in training mode, the loss and the gradients.
+    pub training: Model,
+    /// `optimizer_model.onnx`.
+    pub optimizer: Model,
+    /// `checkpoint`: parameters and what else the set begins with.
+    pub checkpoint: Checkpoint,
+}
+
+impl TrainingFiles {
+    /// Reads the files of the folder `dir`.
+    ///
+    /// # Errors
+    /// As [`Model::load`] and [`Checkpoint::load`].
+    pub fn load(dir: &Path) -> Result<Self, OnnxError> {
+        let forward = dir.join("forward.onnx");
+        Ok(TrainingFiles {
+            dir: dir.to_owned(),
+            forward: if forward.is_file() { Some(Model::load(&forward)?) } else { None },
+            eval: Model::load(&dir.join("eval_model.onnx"))?,
+            optimizer: Model::load(&dir.join("optimizer_model.onnx"))?,
+            training: Model::load(&dir.join("training_model.onnx"))?,
+            checkpoint: Checkpoint::load(&dir.join("checkpoint"))?,
+        })
+    }
+}
 
 /// A training set: model, loss, gradients, optimizer and initial parameters.
 #[derive(Clone, Debug)]
@@ -58,27 +93,26 @@ impl OnnxTrainingSet {
     /// Reads the files of the folder `dir`; `forward.onnx` may be missing.
     ///
     /// # Errors
-    /// As [`Model::load`] and [`Checkpoint::load`]; [`OnnxError::Graph`] if the files do not belong
-    /// together.
+    /// As [`TrainingFiles::load`] and [`OnnxTrainingSet::of`].
     pub fn load(dir: &Path) -> Result<Self, OnnxError> {
-        let forward = dir.join("forward.onnx");
-        let forward = if forward.is_file() { Some(Model::load(&forward)?) } else { None };
-        let eval = Model::load(&dir.join("eval_model.onnx"))?;
-        let optimizer = OptimizerSpec::of(&Model::load(&dir.join("optimizer_model.onnx"))?)?;
-        let mut training = Model::load(&dir.join("training_model.onnx"))?;
+        Self::of(TrainingFiles::load(dir)?)
+    }
+
+    /// Puts the files of a set together.
+    ///
+    /// # Errors
+    /// [`OnnxError::Graph`] if they do not belong together, [`OnnxError::Unsupported`] for an
+    /// unknown optimizer.
+    pub fn of(files: TrainingFiles) -> Result<Self, OnnxError> {
+        let TrainingFiles { dir, forward, eval, mut training, optimizer, checkpoint } = files;
+        let optimizer = OptimizerSpec::of(&optimizer)?;
         name_pooled_shapes(training.graph_mut());
-        let mut set = OnnxTrainingSet {
-            dir: dir.to_owned(),
-            model_outputs: forward.as_ref().map(outputs).unwrap_or_default(),
-            forward,
-            training,
-            checkpoint: Checkpoint::load(&dir.join("checkpoint"))?,
-            eval,
-            optimizer,
+        let model_outputs = match &forward {
+            Some(model) => outputs(model),
+            None => loss_operands(&eval)?,
         };
-        if set.forward.is_none() {
-            set.model_outputs = loss_operand(&set.eval)?;
-        }
+        let set =
+            OnnxTrainingSet { dir, forward, eval, training, checkpoint, optimizer, model_outputs };
         set.check()?;
         Ok(set)
     }
@@ -152,9 +186,10 @@ impl OnnxTrainingSet {
     pub fn graphs(&self, dims: &HashMap<String, usize>) -> Result<TrainingGraphs, OnnxError> {
         let mut options = self.options(dims.clone());
         let forward = self.forward(&options)?;
-        if let Some(model) = &self.forward {
-            options.dims.extend(implied_dims(model, &forward, dims));
-        }
+        options.dims.extend(match &self.forward {
+            Some(model) => implied_dims(model, &forward, dims),
+            None => self.dims_of_labels(&forward, dims)?,
+        });
         let loss_name = outputs(&self.eval).swap_remove(0);
         options.regions =
             Regions { forward: self.model_outputs.clone(), loss: vec![loss_name.clone()] };
@@ -163,6 +198,31 @@ impl OnnxTrainingSet {
         self.begin_accumulators_anew(&mut options);
         let loss = rename(self.training.import(&options)?, &loss_name);
         Ok(TrainingGraphs { forward, eval, loss, dims: options.dims })
+    }
+
+    /// Labels are declared as large as the model's output, or as that without its last axis, the
+    /// classes.
+    fn dims_of_labels(
+        &self,
+        forward: &Imported,
+        known: &HashMap<String, usize>,
+    ) -> Result<HashMap<String, usize>, OnnxError> {
+        let mut found = HashMap::new();
+        let output = self.model_outputs.first().and_then(|o| forward.graph.find_output(o));
+        let Some(shape) = output.map(|node| forward.graph.shape(node)) else { return Ok(found) };
+        for (_, extents) in self.data_extents()? {
+            if extents.len() != shape.len() && extents.len() + 1 != shape.len() {
+                continue;
+            }
+            for (extent, &size) in extents.into_iter().zip(shape) {
+                if let Extent::Symbol(name) = extent
+                    && !known.contains_key(&name)
+                {
+                    found.entry(name).or_insert(size);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Like [`TrainingGraphs::loss`], with the file's own gradients: an output `grad.<parameter>`
@@ -232,19 +292,42 @@ fn outputs(model: &Model) -> Vec<String> {
     model.graph().output.iter().map(|o| o.name.clone()).collect()
 }
 
-/// The first operand of the node that makes the loss: without `forward.onnx`, what the model ends
-/// in.
-fn loss_operand(eval: &Model) -> Result<Vec<String>, OnnxError> {
+/// Without `forward.onnx`: what the model ends in. The nodes of the loss are those that ONNX
+/// Runtime's script has put behind the model: it calls their results `onnx::kind::number`.
+fn loss_operands(eval: &Model) -> Result<Vec<String>, OnnxError> {
     let graph = eval.graph();
+    let made: HashSet<&str> =
+        graph.node.iter().flat_map(|n| &n.output).map(String::as_str).collect();
+    let of_loss = |name: &str| {
+        let mut parts = name.split("::");
+        parts.next() == Some("onnx")
+            && parts.next().is_some()
+            && parts.next().is_some_and(|n| n.parse::<u64>().is_ok())
+            && parts.next().is_none()
+    };
     let loss = graph.output.first().map(|o| o.name.as_str());
-    let maker = graph.node.iter().find(|n| n.output.first().map(String::as_str) == loss);
-    match maker.filter(|n| n.op_type == "SoftmaxCrossEntropyLoss").and_then(|n| n.input.first()) {
-        Some(scores) => Ok(vec![scores.clone()]),
-        None => Err(OnnxError::Graph {
+    let loss_nodes = graph.node.iter().filter(|n| {
+        n.output.iter().any(|o| of_loss(o))
+            || n.op_type == "SoftmaxCrossEntropyLoss"
+                && n.output.first().map(String::as_str) == loss
+    });
+    let operands = loss_nodes.flat_map(|n| match n.op_type.as_str() {
+        "SoftmaxCrossEntropyLoss" => &n.input[..n.input.len().min(1)],
+        _ => &n.input[..],
+    });
+    let mut found: Vec<String> = Vec::new();
+    for name in operands.filter(|name| made.contains(name.as_str()) && !of_loss(name)) {
+        if !found.contains(name) {
+            found.push(name.clone());
+        }
+    }
+    if found.is_empty() {
+        return Err(OnnxError::Graph {
             file: eval.file().to_owned(),
             reason: "cannot tell the model from its loss; put forward.onnx beside it".to_owned(),
-        }),
+        });
     }
+    Ok(found)
 }
 
 /// Dimensions that the model's declared output shapes name and its computed ones give a size.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Write};
+use std::io::{self, BufReader, Cursor, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use npyz::npz::array_name_from_file_name;
+use npyz::zip::ZipArchive;
 use npyz::{DType as NpyType, NpyFile, Order, TypeChar, WriterBuilder};
 use pamc_passes::ir::{DType, Tensor, TensorType};
 use pamc_passes::with_array;
@@ -43,20 +45,38 @@ pub fn read_npz(path: &Path) -> Result<Tensors, Error> {
     let fail = |e: std::io::Error| Error::file("read", path, e);
     let file = File::open(path).map_err(fail)?;
     if path.extension().is_some_and(|e| e == "npy") {
-        let npy = NpyFile::new(BufReader::new(file)).map_err(fail)?;
+        let npy = npy(BufReader::new(file)).map_err(fail)?;
         let tensor = from_npy(npy).map_err(|m| Error::data(path, "arr_0", m))?;
         return Ok([("arr_0".to_string(), tensor)].into());
     }
-    let mut archive = npyz::npz::NpzArchive::new(BufReader::new(file)).map_err(fail)?;
-    let names: Vec<String> = archive.array_names().map(String::from).collect();
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| fail(e.into()))?;
+    let files: Vec<String> = archive.file_names().map(String::from).collect();
     let mut out = Tensors::new();
-    for name in names {
-        if let Some(npy) = archive.by_name(&name).map_err(fail)? {
-            let tensor = from_npy(npy).map_err(|m| Error::data(path, &name, m))?;
-            out.insert(name, tensor);
-        }
+    for file in files {
+        let Some(name) = array_name_from_file_name(&file) else { continue };
+        let stream = archive.by_name(&file).map_err(|e| fail(e.into()))?;
+        let npy = npy(stream).map_err(fail)?;
+        let tensor = from_npy(npy).map_err(|m| Error::data(path, name, m))?;
+        out.insert(name.to_owned(), tensor);
     }
     Ok(out)
+}
+
+/// Longest header of an array: numpy itself reads none above 10,000 bytes unless told to.
+const MAX_HEADER: u32 = 1 << 20;
+
+/// A `.npy` stream, its header read. The header's length is looked at before memory is taken for it.
+fn npy(mut stream: impl Read) -> io::Result<NpyFile<impl Read>> {
+    let mut start = Vec::with_capacity(12);
+    (&mut stream).take(12).read_to_end(&mut start)?;
+    // Version 1 has two bytes for the length.
+    if let &[.., version, _, a, b, c, d] = &start[..]
+        && version > 1
+        && u32::from_le_bytes([a, b, c, d]) > MAX_HEADER
+    {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the header is too long"));
+    }
+    NpyFile::new(Cursor::new(start).chain(stream))
 }
 
 /// The tensor of one `.npy` stream; other numeric types are converted to the nearest of ours.
@@ -78,7 +98,8 @@ fn from_npy<R: Read>(npy: NpyFile<R>) -> Result<Tensor, String> {
             read!($from).into_iter().map(|x| x as $to).collect::<Vec<$to>>()
         };
     }
-    let flat = shape.iter().product::<usize>();
+    let flat = shape.iter().try_fold(1, |n: usize, &d| n.checked_mul(d));
+    let flat = flat.ok_or("its shape is too large")?;
     let dims = if order == Order::Fortran { shape.iter().rev().copied().collect() } else { shape };
     let made = match (ty.type_char(), ty.size_field()) {
         (TypeChar::Float, 4) => Tensor::from_vec(&dims, read!(f32)),
@@ -231,6 +252,16 @@ mod tests {
         let st = folder.path().join("t.safetensors");
         write_safetensors(&st, &sample()).expect("written");
         same(&sample(), &read_safetensors(&st).expect("read"));
+    }
+
+    #[test]
+    fn a_header_longer_than_any_is_refused_before_memory_is_taken() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("t.npy");
+        let bytes = [&b"\x93NUMPY\x03\x00"[..], &u32::MAX.to_le_bytes(), b"{'descr': '<f4'}"];
+        std::fs::write(&path, bytes.concat()).expect("written");
+        let error = read_npz(&path).expect_err("no header").to_string();
+        assert!(error.contains("the header is too long"), "{error}");
     }
 
     #[test]

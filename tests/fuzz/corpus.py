@@ -1,10 +1,11 @@
 """Makes the seeds in `corpus`: hostile ONNX models and small files of the other formats.
 
-Needs onnx, numpy and safetensors:  python corpus.py
+Needs onnx, numpy, flatbuffers and safetensors:  python corpus.py
 """
 
 import os
 
+import flatbuffers
 import numpy as np
 import onnx
 from onnx import TensorProto as T
@@ -38,6 +39,40 @@ def external(location, **more):
     return t
 
 
+def table(b, slots):
+    """A flatbuffers table: (slot, method of the builder, value)."""
+    b.StartObject(1 + max(slot for slot, _, _ in slots))
+    for slot, method, value in slots:
+        getattr(b, method)(slot, value, 0)
+    return b.EndObject()
+
+
+def offsets(b, items):
+    b.StartVector(4, len(items), 4)
+    for item in reversed(items):
+        b.PrependUOffsetTRelative(item)
+    return b.EndVector()
+
+
+def checkpoint():
+    """A checkpoint of ONNX Runtime's whose tensors lie in a second file, as those above 1.8 GB do."""
+    b = flatbuffers.Builder(256)
+    tensors = []
+    for name, shape, offset in [("w", [4, 4], 0), ("b", [4], 64)]:
+        text, dims = b.CreateString(name), b.CreateNumpyVector(np.array(shape, np.int64))
+        tensors.append(table(b, [(0, "PrependUOffsetTRelativeSlot", text), (2, "PrependUOffsetTRelativeSlot", dims),
+                                 (3, "PrependInt32Slot", 1), (6, "PrependInt64Slot", offset + 8)]))
+    state = table(b, [(0, "PrependUOffsetTRelativeSlot", offsets(b, tensors)), (3, "PrependBoolSlot", True)])
+    count = table(b, [(0, "PrependUOffsetTRelativeSlot", b.CreateString("epoch")), (1, "PrependInt64Slot", 3)])
+    bag = table(b, [(0, "PrependUOffsetTRelativeSlot", offsets(b, [count]))])
+    root = table(b, [(0, "PrependInt32Slot", 1), (1, "PrependUOffsetTRelativeSlot", state),
+                     (3, "PrependUOffsetTRelativeSlot", bag)])
+    b.Finish(root, b"ODTC")
+    with open(os.path.join(HERE, "checkpoint"), "wb") as f:
+        f.write(b.Output())
+    np.arange(22, dtype=np.float32).tofile(os.path.join(HERE, "checkpoint.data"))
+
+
 def main():
     os.makedirs(HERE, exist_ok=True)
     matmul = [h.make_node("MatMul", ["x", "w"], ["y"])]
@@ -65,6 +100,9 @@ def main():
     for i, path in enumerate(["/etc/passwd", "../corpus.py", "../../../../../../etc/hostname", ".", ""]):
         model(f"escape{i}", matmul, initializers=[external(path)])
     model("external_offset", matmul, initializers=[external("plain.onnx", offset=2**63, length=64)])
+    np.arange(20, dtype=np.float32).tofile(os.path.join(HERE, "weights.bin"))
+    model("external", matmul, initializers=[external("weights.bin", offset=16, length=64)])
+    checkpoint()
     body = h.make_graph([h.make_node("Relu", ["x"], ["z"])], "b", [], [h.make_tensor_value_info("z", T.FLOAT, None)])
     model("branch", [h.make_node("If", ["c"], ["y"], then_branch=body, else_branch=body)],
           initializers=[nh.from_array(np.array(True), "c")])

@@ -4,13 +4,17 @@
 //! `cargo test --test fuzz -- N [PATH …]` runs N executions from a fixed seed, `make fuzz` a million
 //! of them. Seeds are `tests/fuzz/corpus`, the fixtures of this repository and the files under each
 //! PATH. An input that fails is left in `target/fuzz`.
+//!
+//! A driver of its own, with a mutator that knows protobuf's structure, runs on the stable toolchain
+//! and in `make test`, and counts memory per input, which libFuzzer would need a nightly compiler's
+//! sanitizer for. The same targets run under libFuzzer, guided by coverage, in `make fuzz-coverage`.
 
 mod memory;
 mod mutate;
 mod targets;
 
 use std::fs;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, exit};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mutate::Mutator;
-use targets::Target;
+use targets::{Runner, Seed, Target};
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
@@ -52,11 +56,14 @@ fn main() -> ExitCode {
         .filter(|a| a.parse::<u64>().is_err())
         .for_each(|p| collect(Path::new(p), &mut files));
     files.sort();
-    let seeds: Vec<(Target, PathBuf, Vec<u8>)> = files
-        .into_iter()
-        .filter_map(|p| Some((Target::of(&p)?, p.clone(), fs::read(p).ok()?)))
-        .collect();
-    let found = run(executions, seed, &seeds);
+    let runner = match Runner::new() {
+        Ok(runner) => runner,
+        Err(e) => {
+            println!("cannot make a temporary folder: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let found = run(executions, seed, &Seed::read(files), &runner);
     println!(
         "test result: {}. {executions} passed; {found} failed",
         if found == 0 { "ok" } else { "FAILED" }
@@ -79,19 +86,26 @@ struct Current {
     input: Mutex<(String, Vec<u8>)>,
 }
 
-fn run(executions: u64, seed: u64, seeds: &[(Target, PathBuf, Vec<u8>)]) -> usize {
+fn run(executions: u64, seed: u64, seeds: &[Seed], runner: &Runner) -> usize {
     let start = Instant::now();
     let current = Arc::new(Current::default());
     watch(start, current.clone());
     panic::set_hook(Box::new(|_| {}));
     let mut mutator = Mutator::new(seed);
-    let (mut found, mut slowest, mut largest) = (0, Duration::ZERO, 0);
+    let (mut found, mut slowest, mut largest) = (0, (Duration::ZERO, 0), (0, 0));
+    // A few files among many models.
+    let checkpoints: Vec<usize> =
+        (0..seeds.len()).filter(|&i| seeds[i].target == Target::Checkpoint).collect();
     let mut spent = vec![Duration::ZERO; seeds.len()];
     for i in 0..executions {
-        let chosen = mutator.below(seeds.len());
-        let (target, path, bytes) = &seeds[chosen];
-        let other = &seeds[mutator.below(seeds.len())].2;
-        let input = mutator.mutate(bytes, other, target.is_protobuf());
+        let chosen = match mutator.below(8) {
+            0 if !checkpoints.is_empty() => checkpoints[mutator.below(checkpoints.len())],
+            _ => mutator.below(seeds.len()),
+        };
+        let seed = &seeds[chosen];
+        let path = &seed.path;
+        let other = &seeds[mutator.below(seeds.len())].bytes;
+        let input = mutator.mutate(&seed.bytes, other, seed.target == Target::Onnx);
         let name = format!("{i}-{}", path.file_name().unwrap_or_default().to_string_lossy());
         if let Ok(mut place) = current.input.lock() {
             *place = (name.clone(), input.clone());
@@ -99,11 +113,12 @@ fn run(executions: u64, seed: u64, seeds: &[(Target, PathBuf, Vec<u8>)]) -> usiz
         current.began.store(start.elapsed().as_millis() as u64 + 1, Ordering::SeqCst);
         let before = memory::begin();
         let began = Instant::now();
-        let done = panic::catch_unwind(|| target.run(&input));
+        let done = panic::catch_unwind(AssertUnwindSafe(|| runner.run(seed, &input)));
         current.began.store(0, Ordering::SeqCst);
         let used = memory::peak().saturating_sub(before);
         spent[chosen] += began.elapsed();
-        (slowest, largest) = (slowest.max(began.elapsed()), largest.max(used));
+        slowest = slowest.max((began.elapsed(), i));
+        largest = largest.max((used, i));
         if done.is_err() || used > TOO_MUCH {
             found += 1;
             let what = if done.is_err() { "panicked".into() } else { format!("took {used} bytes") };
@@ -114,16 +129,22 @@ fn run(executions: u64, seed: u64, seeds: &[(Target, PathBuf, Vec<u8>)]) -> usiz
         }
     }
     println!(
-        "{} seeds, {executions} executions in {:.1} s; slowest {:.3} s, largest {} MiB",
+        "{} seeds, {executions} executions in {:.1} s; slowest {:.3} s (number {}), \
+         largest {} MiB (number {})",
         seeds.len(),
         start.elapsed().as_secs_f64(),
-        slowest.as_secs_f64(),
-        largest >> 20
+        slowest.0.as_secs_f64(),
+        slowest.1,
+        largest.0 >> 20,
+        largest.1
     );
-    let mut spent: Vec<_> = spent.iter().zip(seeds).map(|(t, (_, path, _))| (t, path)).collect();
+    let mut spent: Vec<_> = spent.iter().zip(seeds).map(|(t, s)| (t, &s.path)).collect();
     spent.sort_unstable_by_key(|(time, _)| std::cmp::Reverse(**time));
     let most = spent.iter().take(5).map(|(time, path)| {
-        format!("{} {:.1} s", path.file_name().unwrap_or_default().display(), time.as_secs_f64())
+        let mut parts = path.iter().rev().take(2);
+        let (file, folder) = (parts.next(), parts.next());
+        let [file, folder] = [file, folder].map(|p| p.unwrap_or_default().display().to_string());
+        format!("{folder}/{file} {:.1} s", time.as_secs_f64())
     });
     println!("most time: {}", most.collect::<Vec<_>>().join(", "));
     found

@@ -89,6 +89,10 @@ pub(super) static RULES: &[Spec] = &[
     real("silu", "(mul ?x (sigmoid ?x))", "(silu ?x)"),
     real("silu-div", "(div ?x (add (exp (neg ?x)) ?d))", "(silu ?x)").when(&[Is("?d", 1.0)]),
     real("softplus", "(log (add (exp ?x) ?c))", "(softplus ?x)").when(&[Is("?c", 1.0)]),
+    // Binary cross entropy as exporters write it, whose logarithms of what rounds to 0 are no number.
+    real("log-sigmoid", "(log (sigmoid ?x))", "(neg (softplus (neg ?x)))"),
+    real("log-sigmoid-rest", "(log (sub ?c (sigmoid ?x)))", "(neg (softplus ?x))")
+        .when(&[Is("?c", 1.0)]),
     real("mish", "(mul ?x (tanh (softplus ?x)))", "(mish ?x)"),
     // x/2 · (1 + erf(x/√2)), however the factors are grouped.
     real("gelu", "(mul (mul ?x ?h) (add (erf (mul ?x ?s)) ?o))", "(gelu ?x #none)").when(&[

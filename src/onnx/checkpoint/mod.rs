@@ -178,13 +178,14 @@ impl Reader<'_> {
     }
 
     fn open_external(&self) -> Result<ExternalData, OnnxError> {
-        let mut path = self.path.as_os_str().to_owned();
-        path.push(".data");
-        let path = PathBuf::from(path);
-        let io = |source| OnnxError::Io { file: path.clone(), source };
-        let file = File::open(&path).map_err(io)?;
-        let len = file.metadata().map_err(io)?.len();
-        Ok(ExternalData { path, file, len })
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".data");
+        let dir = self.path.parent().unwrap_or(Path::new(""));
+        let (file, len) = tensor::open_inside(dir, Path::new(&name)).map_err(|reason| {
+            let tensor = name.to_string_lossy().into_owned();
+            OnnxError::Tensor { file: self.path.to_owned(), tensor, reason }
+        })?;
+        Ok(ExternalData { path: dir.join(name), file, len })
     }
 
     fn tensors<'a>(

@@ -229,8 +229,15 @@ impl<'a> Walk<'a> {
         let carried = state.len();
         let mut scanned: Vec<Vec<Typed>> = Vec::new();
         let mut trip = 0;
+        let endless = trips.is_none_or(|n| n > MAX_TRIPS) && keeps_condition(graph);
+        if endless && truth(&going) != Some(false) {
+            return Err(too_many_trips().into());
+        }
         while trips.is_none_or(|n| trip < n) && truth(&going) != Some(false) {
-            if trip >= MAX_TRIPS || trips.is_none() && truth(&going).is_none() {
+            if trip >= MAX_TRIPS {
+                return Err(too_many_trips().into());
+            }
+            if trips.is_none() && truth(&going).is_none() {
                 return Err(at_run_time::<()>("the number of iterations").unwrap_err().into());
             }
             let count = (Value::Const(Tensor::scalar(trip as i64)), DataType::Int64);
@@ -401,6 +408,32 @@ impl<'a> Walk<'a> {
         };
         Ok(out.into_iter().map(list).collect())
     }
+}
+
+fn too_many_trips() -> Fault {
+    Fault::Advised {
+        reason: format!("it runs more than {MAX_TRIPS} times"),
+        way_out: "loops are unrolled at import: give it a smaller trip count, or write its body \
+                  with operators on whole tensors"
+            .to_owned(),
+    }
+}
+
+/// Whether the body of a loop gives on the condition that it is given, so that only the trip count
+/// ends the loop.
+fn keeps_condition(body: &GraphProto) -> bool {
+    let (Some(given), Some(output)) = (body.input.get(1), body.output.first()) else {
+        return false;
+    };
+    let mut name = output.name.as_str();
+    for node in body.node.iter().rev().filter(|n| n.op_type == "Identity") {
+        if let ([from], [to]) = (&node.input[..], &node.output[..])
+            && to == name
+        {
+            name = from;
+        }
+    }
+    name == given.name
 }
 
 fn collect(scanned: &mut Vec<Vec<Typed>>, made: impl Iterator<Item = Typed>) {

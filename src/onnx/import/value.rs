@@ -146,7 +146,8 @@ impl Held {
             Value::Const(t) => Some(t),
             _ => None,
         });
-        let nodes = graph.nodes().skip(self.nodes).filter_map(|(id, _)| graph.constant(id));
+        let added = graph.nodes().rev().take(graph.len().saturating_sub(self.nodes));
+        let nodes = added.filter_map(|(id, _)| graph.constant(id));
         let new = values.chain(nodes).filter(|t| !self.stored.contains(&address(t)));
         self.bytes += new.map(|t| t.ty().bytes()).sum::<usize>();
         self.nodes = graph.len();

@@ -26,12 +26,32 @@ pub(super) fn read(
     };
     let location = entry("location").ok_or_else(|| bad("no location".to_owned()))?;
     let offset = number("offset")?.unwrap_or(0);
-    let relative = Path::new(location);
-    let inside =
-        relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
-    if location.is_empty() || !inside {
+    let (mut file, len) = open_inside(dir, Path::new(location))?;
+    let available = len.saturating_sub(offset);
+    let found = number("length")?.unwrap_or(expected as u64);
+    if found != expected as u64 || available < found {
+        let found = found.min(available);
+        return Err(TensorError::Size { expected: expected as u64, found, unit: "bytes" });
+    }
+    let io = |source| TensorError::ExternalIo { file: dir.join(location), source };
+    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    let mut bytes = vec![0; expected];
+    file.read_exact(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// Opens the regular file `relative` in the folder `dir`, with its length.
+pub(in crate::onnx) fn open_inside(
+    dir: &Path,
+    relative: &Path,
+) -> Result<(File, u64), TensorError> {
+    let bad = |why: String| TensorError::External(why);
+    let location = relative.display();
+    let plain = |c| matches!(c, Component::Normal(_) | Component::CurDir);
+    if relative.as_os_str().is_empty() || !relative.components().all(plain) {
         return Err(bad(format!("`{location}` is not a path inside the model's folder")));
     }
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let path = dir.join(relative);
     let io = |source| TensorError::ExternalIo { file: path.clone(), source };
     let real = path.canonicalize().map_err(io)?;
@@ -42,15 +62,5 @@ pub(super) fn read(
     if !meta.is_file() {
         return Err(bad(format!("`{location}` is not a regular file")));
     }
-    let available = meta.len().saturating_sub(offset);
-    let found = number("length")?.unwrap_or(expected as u64);
-    if found != expected as u64 || available < found {
-        let found = found.min(available);
-        return Err(TensorError::Size { expected: expected as u64, found, unit: "bytes" });
-    }
-    let mut file = File::open(&real).map_err(io)?;
-    file.seek(SeekFrom::Start(offset)).map_err(io)?;
-    let mut bytes = vec![0; expected];
-    file.read_exact(&mut bytes).map_err(io)?;
-    Ok(bytes)
+    Ok((File::open(&real).map_err(io)?, meta.len()))
 }

@@ -21,6 +21,7 @@ use pamc_passes::ir::{Element, Tensor};
 
 use prost::Message;
 
+pub(super) use self::external::open_inside;
 use super::error::{OnnxError, TensorError};
 use super::proto::{DataType, SparseTensorProto, TensorProto};
 

@@ -253,6 +253,23 @@ fn external_data_stays_in_the_models_folder() {
 }
 
 #[test]
+fn a_checkpoints_second_file_stays_in_its_folder() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    let checkpoint = Checkpoint::load(&corpus.join("checkpoint")).unwrap();
+    let [w, b] = &checkpoint.trainable[..] else { panic!("{checkpoint:?}") };
+    assert_eq!((w.tensor.shape(), b.name.as_str()), (&[4, 4][..], "b"));
+    assert!(b.tensor.same_bits(&list(&[18.0f32, 19.0, 20.0, 21.0])));
+    assert_eq!(checkpoint.properties, [("epoch".to_owned(), Property::Int(3))]);
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("checkpoint");
+    fs::copy(corpus.join("checkpoint"), &copy).unwrap();
+    std::os::unix::fs::symlink(corpus.join("checkpoint.data"), dir.path().join("checkpoint.data"))
+        .unwrap();
+    let error = Checkpoint::load(&copy).unwrap_err().to_string();
+    assert!(error.contains("leads out of the model's folder"), "{error}");
+}
+
+#[test]
 fn deep_nesting_is_an_error_not_a_stack_overflow() {
     let mut bytes = Vec::new();
     for _ in 0..10_000 {

@@ -222,6 +222,9 @@ fn functions_are_replaced_by_their_bodies() {
     let recursive = NodeProto { domain: "local".to_owned(), ..node("Twice", &["a"], &["b"], &[]) };
     let error = with_function(vec![recursive], 18).unwrap_err().to_string();
     assert!(error.contains("calls itself"), "{error}");
+    let long = NodeProto { name: "n".repeat(1 << 23), ..node("Relu", &["a"], &["b"], &[]) };
+    let error = with_function(vec![long; 40], 18).unwrap_err().to_string();
+    assert!(error.contains("unfold to more than 256 MiB"), "{error}");
     let error = with_function(vec![node("Relu", &["a"], &["b"], &[])], 12).unwrap_err();
     assert!(error.to_string().contains("uses opset 12"), "{error}");
 }

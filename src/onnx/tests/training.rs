@@ -7,7 +7,7 @@ use pamc_passes::interpret::Values;
 use pamc_passes::ir::{DType, Graph, InputKind, Region, Tensor, TensorType};
 
 use super::{SETS, fixture, run};
-use crate::onnx::{Checkpoint, OnnxTrainingSet, TrainingGraphs, UpdateRule};
+use crate::onnx::{Checkpoint, OnnxTrainingSet, TrainingFiles, TrainingGraphs, UpdateRule};
 
 fn load(set: &str) -> OnnxTrainingSet {
     OnnxTrainingSet::load(fixture(set, "").as_path()).unwrap()
@@ -225,6 +225,26 @@ fn nodes_know_their_layer_and_their_part_of_the_program() {
     let forward = ["fc1", "fc2"].map(|s| (s.to_owned(), Region::Forward));
     assert_eq!(found[..2], forward);
     assert!(found[2..].iter().all(|(_, region)| *region == Region::Backward));
+}
+
+/// ONNX Runtime's script writes no `forward.onnx`.
+#[test]
+fn without_the_forward_model_the_loss_tells_it() {
+    for (name, output) in [
+        ("lm_tiny", "output"),
+        ("mlp_adamw", "output"),
+        ("mlp_mse", "output"),
+        ("cnn_bn", "output"),
+    ] {
+        let files = TrainingFiles::load(&fixture(name, "")).unwrap();
+        let whole = graphs(&OnnxTrainingSet::of(files.clone()).unwrap(), 3);
+        let set = OnnxTrainingSet::of(TrainingFiles { forward: None, ..files }).unwrap();
+        let bare = graphs(&set, 3);
+        assert!(bare.dims.iter().all(|(dim, size)| whole.dims[dim] == *size), "{name}");
+        let node = |g: &TrainingGraphs| g.forward.graph.find_output(output).unwrap();
+        assert_eq!(bare.forward.graph.shape(node(&bare)), whole.forward.graph.shape(node(&whole)));
+        assert_eq!(bare.loss.graph.to_string(), whole.loss.graph.to_string(), "{name}");
+    }
 }
 
 #[test]

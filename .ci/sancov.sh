@@ -1,0 +1,8 @@
+#!/bin/sh
+# A wrapper for rustc that adds the counters libFuzzer reads; the options are cargo-fuzz's, without a
+# sanitizer, which the stable compiler has none of.
+exec "$@" --cfg fuzzing -Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares
