@@ -18,6 +18,7 @@ static GROUPS: &[&[Op]] = &[
     real::arithmetic::ROWS,
     real::activation::ROWS,
     real::trigonometry::ROWS,
+    real::hyperbolic::ROWS,
     real::softmax::ROWS,
     real::norm::ROWS,
     real::contract::ROWS,

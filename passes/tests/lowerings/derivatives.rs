@@ -101,10 +101,12 @@ fn pam_gradients_are_near_the_real_ones() {
 fn gradients_of_large_operands_are_numbers() {
     let x: Vec<f32> = vec![0.0, -0.0, 90.0, -90.0, 1e3, -1e3, 3e4, -3e4, 1e8, -1e8];
     let x = Tensor::from_vec(&[x.len()], x).unwrap();
-    for op in smooth_rows().filter(|op| op.bound.unwrap().domain.0 < 0.0) {
+    // These have poles, or end before.
+    let ends = |op: &Op| matches!(op.name, "tan" | "asin" | "acos" | "atanh" | "log1p");
+    for op in smooth_rows().filter(|op| op.bound.unwrap().domain.0 < 0.0 && !ends(op)) {
         for arith in [Arith::PAM, Arith::Float] {
             let g = gradient(op, arith, &x);
-            let overflows = matches!(op.name, "exp" | "exp2");
+            let overflows = matches!(op.name, "exp" | "exp2" | "expm1" | "sinh" | "cosh");
             assert!(
                 g.iter().all(|g| !g.is_nan() && (overflows || g.is_finite())),
                 "{} {}: {g:?}",

@@ -120,6 +120,11 @@ fn erf(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
     erf_of(cx, site.inputs[0])
 }
 
+fn erfc(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
+    let (one, y) = (cx.scalar(1f32), erf_of(cx, site.inputs[0]));
+    cx.sub(one, y)
+}
+
 fn softplus(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
     softplus_of(cx, site.inputs[0])
 }
@@ -270,6 +275,11 @@ pub static ROWS: &[Op] = &[
             )
         },
         |x| erf_real(x[0]),
+        everywhere(bound(0.0, 0.0092, -4.0, 4.0)),
+    ),
+    checked(
+        unary("erfc", erfc, "1 − erf x, erf as its row has it."),
+        |x| 1.0 - erf_real(x[0]),
         everywhere(bound(0.0, 0.0092, -4.0, 4.0)),
     ),
     Op {

@@ -192,6 +192,41 @@ fn pow(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
     cx.select(nought, zero, y)
 }
 
+/// Quotients below 2 to this power have an exact remainder.
+const QUOTIENT_BITS: i32 = 32;
+
+/// a − trunc(a / b)·b, exactly: b·2ᵏ is taken away for every k from the highest on that leaves no less
+/// than 0.
+fn fmod(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
+    let (a, b) = (site.inputs[0], site.inputs[1]);
+    let [dividend, divisor] = [a, b].map(|x| super::curve::magnitude(cx, x));
+    let zero = cx.scalar(0f32);
+    // The dividend is compared scaled down, as the divisor could overflow scaled up.
+    let reaches = |cx: &mut Cx<'_>, rest: NodeId, k: i32| {
+        let scaled = if k == 0 { rest } else { cx.scale2(rest, -k) };
+        cx.ge(scaled, divisor)
+    };
+    let beyond = reaches(cx, dividend, QUOTIENT_BITS);
+    let mut rest = cx.select(beyond, zero, dividend);
+    for k in (0..QUOTIENT_BITS).rev() {
+        let fits = reaches(cx, rest, k);
+        let step = if k == 0 { divisor } else { cx.scale2(divisor, k) };
+        let step = cx.select(fits, step, zero);
+        rest = cx.sub(rest, step);
+    }
+    let infinity = cx.scalar(f32::INFINITY);
+    let (none, unbounded) = (cx.eq(divisor, zero), cx.eq(dividend, infinity));
+    // A divisor that is no number is not equal to itself.
+    let nothing = cx.ne(b, b);
+    let undefined = cx.or(none, unbounded);
+    let undefined = cx.or(undefined, nothing);
+    let nan = cx.scalar(f32::NAN);
+    let rest = cx.select(undefined, nan, rest);
+    let negative = super::curve::is_negative(cx, a);
+    let minus = cx.neg(rest);
+    cx.select(negative, minus, rest)
+}
+
 /// Rows.
 pub static ROWS: &[Op] = &[
     checked(
@@ -212,6 +247,19 @@ pub static ROWS: &[Op] = &[
         Op { onnx: &["Div"], cost: 4, ..binary("div", div, "Quotient: `a ⊘ b`.") },
         |x| x[0] / x[1],
         bound(0.1251, 0.0, 0.01, 100.0),
+    ),
+    checked(
+        Op {
+            cost: 160,
+            ..binary(
+                "fmod",
+                fmod,
+                "Remainder with the sign of a: a − trunc(a / b) · b, exact by subtractions of b · 2ᵏ. 0 \
+                 where |a / b| ≥ 2³².",
+            )
+        },
+        |x| x[0] % x[1],
+        bound(0.0, 0.0, -1000.0, 1000.0),
     ),
     checked(
         Op { cost: 3, ..unary("square", square, "Square: `x ⊙ x`.") },

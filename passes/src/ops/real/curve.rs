@@ -71,6 +71,36 @@ pub const SINE: &[Ramp] = &[
     up(0, 0.24047852),
 ];
 
+/// arctan on a ≥ 0, within 0.01302; flat from 39.90625 on.
+pub const ARC_TANGENT: &[Ramp] = &[
+    up(-2, 0.34375),
+    up(-2, 0.75),
+    up(-3, 1.3203125),
+    up(-3, 1.33984375),
+    up(-4, 2.1015625),
+    up(-4, 2.34765625),
+    up(-4, 3.08203125),
+    up(-5, 4.57421875),
+    up(-6, 6.64453125),
+    up(-7, 9.203125),
+    up(-8, 13.0),
+    up(-9, 17.7734375),
+    up(-9, 39.90625),
+];
+
+/// arcsin on 0 ≤ a ≤ 1, within 0.0102.
+pub const ARC_SINE: &[Ramp] = &[
+    up(5, 1.0),
+    down(-2, 0.385_253_9),
+    down(-2, 0.686_279_3),
+    down(-1, 0.815_429_7),
+    down(0, 0.916_748_05),
+    down(0, 0.958_251_95),
+    down(2, 0.985_839_84),
+    down(3, 0.996_582_03),
+    down(4, 0.998_046_9),
+];
+
 /// The curve at a ≥ 0.
 pub fn ramps(cx: &mut Cx<'_>, a: NodeId, curve: &[Ramp]) -> NodeId {
     let mut total: Option<NodeId> = None;
@@ -104,6 +134,26 @@ pub fn odd_polynomial(cx: &mut Cx<'_>, x: NodeId, coefficients: &[f32]) -> NodeI
     let square = cx.mul(x, x);
     let p = polynomial(cx, square, coefficients);
     cx.mul(x, p)
+}
+
+/// x held to ±limit, and whether it lies between.
+pub fn hold(cx: &mut Cx<'_>, x: NodeId, limit: f32) -> (NodeId, NodeId) {
+    let (lo, hi) = (cx.scalar(-limit), cx.scalar(limit));
+    let below = cx.min(x, hi);
+    let held = cx.max(below, lo);
+    let size = cx.abs(x);
+    (held, cx.lt(size, hi))
+}
+
+/// For ordinary arithmetic: x · p(x²) where |x| < limit, else `far`. Elsewhere `far`, as a piecewise
+/// affine function is that near 0 too.
+pub fn near(cx: &mut Cx<'_>, x: NodeId, limit: f32, series: &[f32], far: NodeId) -> NodeId {
+    if !cx.is_float() {
+        return far;
+    }
+    let (held, close) = hold(cx, x, limit);
+    let series = odd_polynomial(cx, held, series);
+    cx.select(close, series, far)
 }
 
 /// |x|, with slope 1 at 0 (where `abs` has none).

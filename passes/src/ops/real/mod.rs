@@ -9,6 +9,7 @@ pub mod activation;
 pub mod arithmetic;
 pub mod contract;
 pub mod curve;
+pub mod hyperbolic;
 pub mod indexing;
 pub mod loss;
 pub mod norm;
