@@ -24,6 +24,8 @@ fn use_elementwise(net: &Net, x: Var<'_>) {
     let _ = [x.abs(), x.sign(), x.floor(), x.ceil(), x.round(), x.square(), x.exp(), x.exp2()];
     let _ = [x.log(), x.log2(), x.sqrt(), x.rsqrt(), x.reciprocal(), x.sigmoid(), x.tanh()];
     let _ = [x.erf(), x.silu(), x.relu(), x.softplus(), x.hard_swish(), x.mish(), x.sin(), x.cos()];
+    let _ = [x.tan(), x.asin(), x.acos(), x.atan(), x.sinh(), x.cosh(), x.asinh(), x.acosh()];
+    let _ = [x.atanh(), x.expm1(), x.log1p(), x.log10(), x.cbrt(), x.erfc(), x.atan2(x), x.fmod(x)];
     let _ = [x.gelu(true), x.leaky_relu(0.1), x.elu(1.0), x.celu(1.0), x.selu(), x.clip(0.0, 1.0)];
     let _ = [x.hard_sigmoid(0.2, 0.5), truth.select(x, y), x.dropout(0.5), x.bitcast(DType::I32)];
     let _ = [x.eq(y), x.ne(y), x.lt(y), x.le(y), x.ge(y), !truth, truth & other];

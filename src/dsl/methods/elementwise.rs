@@ -88,6 +88,34 @@ unary! {
     mish => "mish",
     /// Sine.
     sin => "sin",
+    /// Tangent.
+    tan => "tan",
+    /// Arc sine.
+    asin => "asin",
+    /// Arc cosine.
+    acos => "acos",
+    /// Arc tangent.
+    atan => "atan",
+    /// Hyperbolic sine.
+    sinh => "sinh",
+    /// Hyperbolic cosine.
+    cosh => "cosh",
+    /// Inverse of the hyperbolic sine.
+    asinh => "asinh",
+    /// Inverse of the hyperbolic cosine.
+    acosh => "acosh",
+    /// Inverse of the hyperbolic tangent.
+    atanh => "atanh",
+    /// eˣ − 1.
+    expm1 => "expm1",
+    /// ln(1 + x).
+    log1p => "log1p",
+    /// Decimal logarithm.
+    log10 => "log10",
+    /// Cube root.
+    cbrt => "cbrt",
+    /// 1 − erf x.
+    erfc => "erfc",
     /// Cosine.
     cos => "cos",
 }
@@ -99,6 +127,10 @@ binary! {
     max => "max",
     /// `xᵖ` for x ≥ 0.
     pow => "pow",
+    /// x − trunc(x / y) · y.
+    fmod => "fmod",
+    /// Angle of the point (y, x), of x its second coordinate.
+    atan2 => "atan2",
     /// x where positive, else x · slope.
     prelu => "prelu",
     /// `a = b`.

@@ -132,25 +132,20 @@ impl Build<'_> {
         self.select(&off, &moved, &rest)
     }
 
-    /// x − ⌊x ÷ y⌋·y, or with `fmod` x − trunc(x ÷ y)·y.
+    /// The remainder with the sign of x, or with `mod` that of y.
     pub fn float_remainder(&mut self, name: &str, x: &Value, y: &Value) -> Made {
-        let quotient = self.div(x, y)?;
-        let whole = if name == "mod" {
-            self.op("floor", &[&quotient], Attrs::none())?
-        } else {
-            self.truncated(&quotient)?
-        };
-        let whole = self.mul(&whole, y)?;
-        self.sub(x, &whole)
-    }
-
-    /// Rounded towards zero.
-    pub fn truncated(&mut self, x: &Value) -> Made {
-        let (up, down) =
-            (self.op("ceil", &[x], Attrs::none())?, self.op("floor", &[x], Attrs::none())?);
+        let rest = self.op("fmod", &[x, y], Attrs::none())?;
+        if name == "fmod" {
+            return Ok(rest);
+        }
         let zero = self.scalar(0.0);
-        let negative = self.op("lt", &[x, &zero], Attrs::none())?;
-        self.select(&negative, &up, &down)
+        let below = |b: &mut Self, x: &Value| b.op("lt", &[x, &zero], Attrs::none());
+        let (minus_rest, minus_y) = (below(self, &rest)?, below(self, y)?);
+        let some = self.op("ne", &[&rest, &zero], Attrs::none())?;
+        let apart = self.op("ne", &[&minus_rest, &minus_y], Attrs::none())?;
+        let off = self.bitwise("and", &some, &apart)?;
+        let moved = self.add(&rest, y)?;
+        self.select(&off, &moved, &rest)
     }
 
     /// Within `low` and `high`, in x's type.

@@ -1,7 +1,7 @@
 //! Trigonometric functions and their inverses.
 
 use super::curve::{self, odd, odd_polynomial, ramps};
-use super::{binary, bound, checked, everywhere, over, unary};
+use super::{binary, bound, checked, everywhere, unary};
 use crate::build::Cx;
 use crate::ir::NodeId;
 use crate::ops::{Op, Site};

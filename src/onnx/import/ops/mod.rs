@@ -25,7 +25,6 @@ mod sequence;
 mod shape;
 mod signal;
 mod table;
-mod trig;
 mod window;
 
 use pamc_passes::ir::DType;

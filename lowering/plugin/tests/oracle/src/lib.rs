@@ -70,7 +70,7 @@ macro_rules! rows {
 }
 
 rows! {
-    ref_mod(a, b) = "mod";
+    ref_mod(a, b) = "fmod";
     ref_exp(x) = "exp";
     ref_expm1(x) = "expm1";
     ref_log(x) = "log";
