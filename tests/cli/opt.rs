@@ -45,6 +45,23 @@ fn text_and_bytecode_through_files_and_pipes() {
 }
 
 #[test]
+fn bytecode_is_audited() {
+    let place = Place::new();
+    place.write("scale.mlir", SCALE);
+    place.pamc("opt scale.mlir --pass-pipeline builtin.module() --emit-bytecode -o planted.mlirbc");
+    place.pamc("opt scale.mlir --emit-bytecode -o lowered.mlirbc").success();
+    let found = place.pamc("audit planted.mlirbc");
+    found.failure(&["arith.mulf", "scale"]);
+    place.pamc("audit lowered.mlirbc").success();
+    // Bytecode in, bytecode out, through pipes.
+    let planted = std::fs::read(place.path("planted.mlirbc")).expect("written");
+    place.pamc_on("opt --emit-bytecode -o again.mlirbc", &planted).success();
+    place.pamc("audit again.mlirbc").success();
+    let verify = "opt --pass-pipeline builtin.module(pamc-verify)";
+    place.pamc_on(verify, &planted).failure(&["scale.mlir:2:8", "arith.mulf"]);
+}
+
+#[test]
 fn pipelines_mix_with_upstream_passes() {
     let place = Place::new();
     place.write("scale.mlir", SCALE);

@@ -10,7 +10,7 @@ mod lanes;
 mod llvm_ir;
 pub mod machine;
 mod memory;
-mod mlir;
+pub(crate) mod mlir;
 mod names;
 mod native;
 mod ptx;

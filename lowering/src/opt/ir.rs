@@ -8,19 +8,19 @@ use std::ffi::{CString, c_void};
 
 /// An operation.
 #[derive(Clone, Copy)]
-pub(super) struct Op(pub MlirOperation);
+pub(crate) struct Op(pub MlirOperation);
 /// An SSA value.
 #[derive(Clone, Copy)]
-pub(super) struct Val(pub MlirValue);
+pub(crate) struct Val(pub MlirValue);
 /// A type.
 #[derive(Clone, Copy)]
-pub(super) struct Ty(pub MlirType);
+pub(crate) struct Ty(pub MlirType);
 /// An attribute.
 #[derive(Clone, Copy)]
-pub(super) struct Attribute(pub MlirAttribute);
+pub(crate) struct Attribute(pub MlirAttribute);
 
 /// A string as the C API takes it; it must outlive the call.
-pub(super) fn string_ref(text: &str) -> MlirStringRef {
+pub(crate) fn string_ref(text: &str) -> MlirStringRef {
     MlirStringRef { data: text.as_ptr().cast(), length: text.len() }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn string_ref(text: &str) -> MlirStringRef {
 ///
 /// # Safety
 /// The string is alive as long as the result is used.
-pub(super) unsafe fn text<'a>(raw: MlirStringRef) -> &'a str {
+pub(crate) unsafe fn text<'a>(raw: MlirStringRef) -> &'a str {
     if raw.length == 0 {
         return "";
     }
@@ -169,7 +169,7 @@ impl Op {
 }
 
 /// Makes an operation without regions, where `site` comes from; it is not inserted anywhere.
-pub(super) fn create(
+pub(crate) fn create(
     name: &str,
     site: Op,
     operands: &[Val],
@@ -190,7 +190,7 @@ pub(super) fn create(
 }
 
 /// Operations of a block, in order.
-pub(super) fn operations(block: MlirBlock) -> Vec<Op> {
+pub(crate) fn operations(block: MlirBlock) -> Vec<Op> {
     let mut found = Vec::new();
     let mut op = unsafe { mlirBlockGetFirstOperation(block) };
     while !op.ptr.is_null() {

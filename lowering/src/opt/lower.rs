@@ -4,6 +4,8 @@
 //! first expanded by upstream's own expansions; then each operation that multiplies is replaced by
 //! its term. Additions, their order, types and control flow stay as they are.
 
+use crate::audit::mlir::combination;
+
 use super::{
     findings::{self, Finding},
     ir::{Attribute, Op, Ty, Val, create},
@@ -102,7 +104,7 @@ fn plan(op: Op, options: &LowerOptions) -> Option<Result<Plan, Finding>> {
         let wanted = options.to == super::options::Dialect::Arith;
         return wanted.then(|| request(op, What::Pam(row.name, term::pam_attributes(op, row))));
     }
-    if name == "memref.atomic_rmw" && findings::kind(op) == "mulf" {
+    if name == "memref.atomic_rmw" && combination(op) == "mulf" {
         return Some(request(op, What::Row("mul")));
     }
     let meaning = match findings::callee(op) {
@@ -111,7 +113,7 @@ fn plan(op: Op, options: &LowerOptions) -> Option<Result<Plan, Finding>> {
         None => None,
     };
     match meaning {
-        None => findings::of(op).filter(|f| !f.integer).map(Err),
+        None => findings::of(op).map(Err),
         Some(Meaning::Undefined(why)) => Some(Err(Finding::new(why))),
         Some(meaning) => {
             let what = What::try_from(meaning).map_err(Finding::new);

@@ -12,7 +12,7 @@
 mod dialect;
 pub mod driver;
 mod findings;
-mod ir;
+pub(crate) mod ir;
 mod lower;
 mod meaning;
 mod options;

@@ -8,15 +8,13 @@ use super::{findings, ir::Op, options::VerifyOptions};
 /// If there is a finding.
 pub(super) fn run(root: Op, values: &[&str]) -> Result<(), String> {
     let options = VerifyOptions::parse(values)?;
-    let mut count = 0;
-    for op in root.all() {
-        if let Some(finding) = findings::of(op).filter(|f| options.integers || !f.integer) {
-            op.error(&format!("pamc-verify: {}", finding.message(op)));
-            count += 1;
-        }
+    let mut found = findings::all(root);
+    found.retain(|(_, finding)| options.integers || !finding.integer);
+    for (op, finding) in &found {
+        op.error(&format!("pamc-verify: {}", finding.message(*op)));
     }
-    match count {
+    match found.len() {
         0 => Ok(()),
-        _ => Err(format!("pamc-verify: {count} operation(s) multiply")),
+        count => Err(format!("pamc-verify: {count} operation(s) multiply")),
     }
 }

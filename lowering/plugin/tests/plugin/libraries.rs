@@ -75,8 +75,9 @@ fn transform(entry: &str, text: &str) -> std::process::Output {
         "--transform-preload-library=transform-library-paths={}",
         path("pamc.transform.mlir")
     );
+    let plugin = format!("--load-pass-plugin={}", crate::tools::plugin().display());
     let interpreter = format!("--transform-interpreter=entry-point={entry}");
-    run("mlir-opt-22", &[&library, &interpreter, "-"], text)
+    run("mlir-opt-22", &[&plugin, &library, &interpreter, "-"], text)
 }
 
 const MATMUL: &str = "func.func @kernel(%a: tensor<8x4xf32>, %b: tensor<4x32xf32>) -> tensor<8x32xf32> {
@@ -90,10 +91,23 @@ const MATMUL: &str = "func.func @kernel(%a: tensor<8x4xf32>, %b: tensor<4x32xf32
 
 #[test]
 fn transform_library_finds_products() {
-    let error = failure(transform("check_multiplication_free", MATMUL));
-    assert!(error.contains("multiplies"), "{error}");
+    let check = |text: &str| transform("check_multiplication_free", text);
+    let error = failure(check(MATMUL));
+    assert!(error.contains(":5:8: error: pamc-verify: 'linalg.matmul'"), "{error}");
     let lowered = success(opt("pamc-lower", MATMUL));
-    success(transform("check_multiplication_free", &lowered));
+    success(check(&lowered));
+    // What no list of names of operations finds: a call of libm and an integer that is data.
+    let call = "func.func private @expf(f32) -> f32\nfunc.func @f(%x: f32) -> f32 {
+        %0 = call @expf(%x) : (f32) -> f32
+        return %0 : f32
+    }";
+    assert!(failure(check(call)).contains("call of 'expf'"));
+    let integer = "func.func @f(%x: i32, %m: memref<1xi32>, %i: index) {
+        %0 = arith.muli %x, %x : i32
+        memref.store %0, %m[%i] : memref<1xi32>
+        return
+    }";
+    assert!(failure(check(integer)).contains("integers that are data"));
 }
 
 #[test]

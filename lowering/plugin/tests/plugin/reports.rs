@@ -34,7 +34,7 @@ fn everything_refused_is_reported_at_its_place() {
         ":8:8: error: pamc-lower: 'tosa.exp': run tosa-to-linalg-named, tosa-to-linalg",
         ":9:8: error: pamc-lower: call of 'tgamma'",
         ":10:8: error: pamc-lower: 'affine.parallel' (mulf): run lower-affine first",
-        ":14:8: error: pamc-lower: 'stranger.op': an operation of an unknown dialect",
+        ":14:8: error: pamc-lower: 'stranger.op': an operation that is not known",
         ":15:3: error: pamc-lower: 'linalg.softmax': run pamc-lower before bufferization",
         ":16:8: error: pamc-lower: 'gpu.all_reduce' (mul)",
         "9 operation(s) cannot be lowered",

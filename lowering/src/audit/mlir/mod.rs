@@ -1,21 +1,26 @@
 //! MLIR, as text or bytecode.
 
+mod roles;
+mod table;
+
 use super::{
-    Finding, Kind, Report, calls,
+    Finding, Function, Kind, Report, calls,
     flow::{Action, Flow, Operation, Role, Source, Value},
-    names,
 };
 use crate::Error;
+use crate::opt::ir::Op;
 use melior::{
     Context,
     dialect::DialectRegistry,
     utility::{register_all_dialects, register_all_llvm_translations},
 };
 use mlir_sys::*;
+use roles::{role, source};
 use std::{
     collections::{BTreeSet, HashMap},
     ffi::c_void,
 };
+pub(crate) use table::{action, combination};
 
 const STORED: Role = Role::Sink("is stored in memory");
 const CONVERTED: Role = Role::Sink("is converted to a float");
@@ -67,21 +72,44 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
             let diagnostics = diagnostics.borrow().join("\n");
             return Err(Error::Mlir { stage: "parse", diagnostics });
         }
-        let mut walk = Walk::default();
-        let top = mlirModuleGetOperation(module);
-        walk.declare(top);
-        walk.operation(top);
+        let (located, mut functions) = judge(mlirModuleGetOperation(module));
+        let findings = located.into_iter().map(|(op, finding)| {
+            let (place, source) = location(op);
+            Finding { place, source, ..finding }
+        });
+        let findings = findings.collect();
         mlirModuleDestroy(module);
-        let mut findings = walk.findings;
-        findings.extend(walk.flow.judge());
-        let mut functions = walk.flow.functions;
         functions.retain(|f| f.operations > 0);
         Ok(Report { functions, findings, ..Report::default() })
     }
 }
 
+/// The findings in an operation and all inside it, each with what it is about in place of a place.
+///
+/// # Safety
+/// The operation is alive and does not change meanwhile.
+pub(crate) unsafe fn judge(top: MlirOperation) -> (Vec<(MlirOperation, Finding)>, Vec<Function>) {
+    let mut walk = Walk::default();
+    // SAFETY: the caller's promise.
+    unsafe {
+        walk.declare(top);
+        walk.operation(top);
+    }
+    let mut findings = walk.findings;
+    findings.extend(walk.flow.judge());
+    let sites = walk.sites;
+    // Places are numbers of operations: texts of locations are made for findings only.
+    let located = findings.into_iter().filter_map(|finding| {
+        let site: usize = finding.place.parse().ok()?;
+        Some((sites[site], finding))
+    });
+    (located.collect(), walk.flow.functions)
+}
+
 #[derive(Default)]
 struct Walk {
+    // Operations by number, which findings have for a place.
+    sites: Vec<MlirOperation>,
     flow: Flow,
     findings: Vec<Finding>,
     values: HashMap<usize, Value>,
@@ -92,149 +120,6 @@ struct Walk {
     objects: HashMap<usize, Value>,
     stack: Vec<usize>,
 }
-
-/// Dialects none of whose operations computes a product, unless its name says so.
-const NEUTRAL: &[&str] = &[
-    "builtin",
-    "func",
-    "scf",
-    "cf",
-    "memref",
-    "tensor",
-    "bufferization",
-    "gpu",
-    "omp",
-    "index",
-    "ub",
-    "dlti",
-    "arith",
-    "math",
-    "vector",
-    "linalg",
-    "affine",
-    "llvm",
-    "transform",
-    "irdl",
-    "pdl",
-    "pdl_interp",
-    "ml_program",
-    "nvvm",
-    "rocdl",
-    "spirv",
-    "tosa",
-    "shape",
-    "sparse_tensor",
-    "async",
-    "complex",
-    "nvgpu",
-    "amdgpu",
-    "ptr",
-    "emitc",
-    "arm_neon",
-    "arm_sve",
-    "arm_sme",
-    "x86vector",
-    "amx",
-    "quant",
-    "mesh",
-    "shard",
-    "acc",
-    "smt",
-    "xegpu",
-    "xevm",
-    "wasmssa",
-    "openacc",
-    "x86",
-];
-
-/// Operations on scalars of integers that multiply or divide, vectors of which are data.
-const INTEGER: &[&str] = &[
-    "arith.muli",
-    "arith.mulsi_extended",
-    "arith.mului_extended",
-    "arith.divsi",
-    "arith.divui",
-    "arith.ceildivsi",
-    "arith.ceildivui",
-    "arith.floordivsi",
-    "arith.remsi",
-    "arith.remui",
-    "index.mul",
-    "index.divs",
-    "index.divu",
-    "index.ceildivs",
-    "index.ceildivu",
-    "index.floordivs",
-    "index.rems",
-    "index.remu",
-    "llvm.mul",
-    "llvm.sdiv",
-    "llvm.udiv",
-    "llvm.srem",
-    "llvm.urem",
-    "spirv.IMul",
-    "spirv.SDiv",
-    "spirv.UDiv",
-    "spirv.SMod",
-    "spirv.SRem",
-    "spirv.UMod",
-    "spirv.SMulExtended",
-    "spirv.UMulExtended",
-    "shape.mul",
-    "shape.div",
-    "emitc.mul",
-    "emitc.div",
-    "emitc.rem",
-    "llvm.intr.smul.with.overflow",
-    "llvm.intr.umul.with.overflow",
-];
-
-/// Products under other names than those of [`names`].
-const DATA: &[(Kind, &[&str])] = &[
-    (
-        Kind::Multiply,
-        &[
-            "spirv.FMul",
-            "complex.mul",
-            "tosa.mul",
-            "linalg.mul",
-            "linalg.square",
-            "math.ldexp",
-            "spirv.GL.Ldexp",
-            "spirv.VectorTimesScalar",
-        ],
-    ),
-    (
-        Kind::Divide,
-        &[
-            "spirv.FDiv",
-            "spirv.FRem",
-            "spirv.FMod",
-            "complex.div",
-            "linalg.div",
-            "linalg.div_unsigned",
-            "tosa.intdiv",
-            "tosa.reciprocal",
-            "linalg.reciprocal",
-            "llvm.frem",
-        ],
-    ),
-    (
-        Kind::DotProduct,
-        &[
-            "tosa.conv2d",
-            "tosa.conv3d",
-            "tosa.depthwise_conv2d",
-            "tosa.transpose_conv2d",
-            "tosa.avg_pool2d",
-            "tosa.rescale",
-            "tosa.fft2d",
-            "tosa.rfft2d",
-            "tosa.resize",
-        ],
-    ),
-    (Kind::Transcendental, &["complex.exp", "complex.log", "complex.pow", "math.absc"]),
-];
 
 fn begins(name: &str, stems: &[&str]) -> bool {
     stems.iter().any(|s| name.starts_with(s))
@@ -342,7 +227,7 @@ impl Walk {
             if is_call(name) {
                 return self.call(op, name, &operands, &numbers);
             }
-            let Some(action) = action(op, name, &operands) else {
+            let Some(action) = action(Op(op)) else {
                 return self.find(op, Kind::Unknown, name.into());
             };
             if name == "llvm.inline_asm" && string(op, "asm_string").is_some_and(|s| !s.is_empty())
@@ -369,9 +254,8 @@ impl Walk {
                 self.terminate(op, name, &operands, &mut roles);
             }
             let results = if structured { Vec::new() } else { numbers };
-            let (place, source) = location(op);
+            let (place, source) = (self.site(op), None);
             let function = *self.stack.last().unwrap_or(&0);
-            let source = if action == Action::None { None } else { source };
             let name = name.to_owned();
             self.flow.push(Operation {
                 function,
@@ -591,7 +475,7 @@ impl Walk {
                     return self.find(op, calls::kind(&symbol), symbol);
                 };
                 let roles = known.arguments.iter().copied().chain(std::iter::repeat(Role::Address));
-                let (function, place) = (*self.stack.last().unwrap_or(&0), location(op).0);
+                let (function, place) = (*self.stack.last().unwrap_or(&0), self.site(op));
                 let operands = values.into_iter().zip(roles).collect();
                 let (action, source, results) = (Action::None, None, results.to_vec());
                 results.iter().for_each(|r| self.flow.set_source(*r, Source::Data));
@@ -625,9 +509,14 @@ impl Walk {
         }
     }
 
+    /// Notes an operation; gives its number as text.
+    fn site(&mut self, op: MlirOperation) -> String {
+        self.sites.push(op);
+        (self.sites.len() - 1).to_string()
+    }
+
     unsafe fn find(&mut self, op: MlirOperation, kind: Kind, what: String) {
-        // SAFETY: as above.
-        let (place, source) = unsafe { location(op) };
+        let (place, source) = (self.site(op), None);
         let function = &mut self.flow.functions[*self.stack.last().unwrap_or(&0)];
         function.operations += 1;
         let function = function.name.clone();
@@ -716,265 +605,4 @@ unsafe fn location(op: MlirOperation) -> (String, Option<String>) {
     let origins: BTreeSet<&str> = inner.split('"').skip(1).step_by(2).collect();
     let origins: Vec<&str> = origins.into_iter().filter(|o| !o.is_empty()).collect();
     (inner.to_owned(), (!origins.is_empty()).then(|| origins.join(", ")))
-}
-
-/// What an operation is; `None` if it is not known.
-unsafe fn action(op: MlirOperation, name: &str, operands: &[MlirValue]) -> Option<Action> {
-    let (dialect, rest) = name.split_once('.').unwrap_or((name, ""));
-    // Piecewise affine operations multiply nothing by their definition.
-    if dialect == "pam" {
-        return Some(Action::None);
-    }
-    if !NEUTRAL.contains(&dialect) {
-        return None;
-    }
-    if INTEGER.contains(&name) {
-        // SAFETY: the caller's promise.
-        let scalar = operands.iter().all(|o| unsafe {
-            let ty = mlirValueGetType(*o);
-            // Lanes of type index are positions, followed like one.
-            mlirTypeIsAInteger(ty) || is_index(ty)
-        });
-        return Some(match scalar {
-            true => Action::Integer,
-            false => Action::Data(Kind::VectorIntegerMultiply),
-        });
-    }
-    if let Some((kind, _)) = DATA.iter().find(|(_, names)| names.contains(&name)) {
-        return Some(Action::Data(*kind));
-    }
-    // A map of indices multiplies by constants.
-    if begins(name, &["affine.apply", "affine.min", "affine.max"]) {
-        // SAFETY: the caller's promise.
-        let map = unsafe { printed(|f, d| mlirOperationPrint(op, f, d)) };
-        let map = map.split("affine_map<").nth(1).unwrap_or(&map).split('>').nth(1).unwrap_or(&map);
-        let multiplies = ["*", "div", "mod"].iter().any(|w| map.contains(w)) || !map.contains('(');
-        return Some(if multiplies { Action::Integer } else { Action::None });
-    }
-    let multiplying_dialect = matches!(
-        dialect,
-        "arith"
-            | "math"
-            | "vector"
-            | "linalg"
-            | "llvm"
-            | "spirv"
-            | "tosa"
-            | "nvvm"
-            | "rocdl"
-            | "gpu"
-            | "complex"
-            | "nvgpu"
-            | "amdgpu"
-            | "arm_neon"
-            | "arm_sve"
-            | "arm_sme"
-            | "x86vector"
-            | "amx"
-            | "affine"
-            | "xegpu"
-            | "xevm"
-            | "emitc"
-            | "sparse_tensor"
-            | "x86"
-    );
-    if multiplying_dialect {
-        if let Some(kind) = names::kind(rest) {
-            return Some(Action::Data(kind));
-        }
-        // SAFETY: the caller's promise.
-        if unsafe { reduces_by_product(op, name) } {
-            return Some(Action::Data(Kind::Multiply));
-        }
-        if dialect == "llvm" && (rest.starts_with("intr.") || rest == "call_intrinsic") {
-            // SAFETY: the caller's promise.
-            let intrinsic =
-                unsafe { string(op, "intrin") }.unwrap_or_else(|| format!("llvm.{}", &rest[5..]));
-            return super::llvm_ir::intrinsic(intrinsic.trim_start_matches("llvm."));
-        }
-    }
-    Some(Action::None)
-}
-
-/// Whether a reduction or scan combines by multiplication.
-unsafe fn reduces_by_product(op: MlirOperation, name: &str) -> bool {
-    let combines = begins(
-        name,
-        &[
-            "vector.reduction",
-            "vector.multi_reduction",
-            "vector.scan",
-            "gpu.all_reduce",
-            "gpu.subgroup_reduce",
-            "tosa.reduce_product",
-            "memref.atomic_rmw",
-        ],
-    );
-    if name == "tosa.reduce_product" {
-        return true;
-    }
-    // SAFETY: the caller's promise.
-    combines
-        && unsafe { printed(|f, d| mlirOperationPrint(op, f, d)) }.split('%').next().is_some_and(
-            |_| {
-                // SAFETY: the caller's promise.
-                let text = unsafe { printed(|f, d| mlirOperationPrint(op, f, d)) };
-                ["<mul>", " mul ", "mulf", "muli", "<mul,"].iter().any(|w| text.contains(w))
-            },
-        )
-}
-
-/// Whether a type is that of positions, or of vectors of them.
-unsafe fn is_index(ty: MlirType) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        mlirTypeIsAIndex(ty)
-            || mlirTypeIsAVector(ty) && mlirTypeIsAIndex(mlirShapedTypeGetElementType(ty))
-    }
-}
-
-/// What an operation does with an operand.
-unsafe fn role(name: &str, action: Action, n: usize, operand: MlirValue) -> Role {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    match action {
-        Action::Data(_) => return Role::Factor,
-        Action::Integer if name.starts_with("affine.") => return Role::Dividend,
-        Action::Integer => {
-            let divides = ["div", "rem", "Div", "Rem", "Mod"].iter().any(|w| last.contains(w));
-            return if divides && n == 0 { Role::Dividend } else { Role::Factor };
-        }
-        Action::None => {}
-    }
-    // SAFETY: the caller's promise.
-    let index = unsafe { is_index(mlirValueGetType(operand)) };
-    match name {
-        "arith.cmpi" | "arith.cmpf" | "llvm.icmp" | "llvm.fcmp" | "index.cmp" => Role::Condition,
-        "arith.select" | "llvm.select" | "spirv.Select" | "scf.if" if n == 0 => Role::Condition,
-        "arith.sitofp" | "arith.uitofp" | "llvm.sitofp" | "llvm.uitofp" | "spirv.ConvertSToF"
-        | "spirv.ConvertUToF" => CONVERTED,
-        "memref.store"
-        | "affine.store"
-        | "vector.store"
-        | "vector.transfer_write"
-        | "llvm.store"
-        | "spirv.Store"
-        | "vector.scatter"
-        | "vector.maskedstore"
-        | "vector.compressstore" => {
-            let data = match name {
-                "spirv.Store" => 1,
-                "vector.scatter" | "vector.maskedstore" | "vector.compressstore" => usize::MAX,
-                _ => 0,
-            };
-            // SAFETY: the caller's promise.
-            let values =
-                data == usize::MAX && unsafe { mlirTypeIsAVector(mlirValueGetType(operand)) };
-            if n == data || values { STORED } else { Role::Address }
-        }
-        "tensor.insert" | "vector.insert" | "vector.insertelement" if n == 0 => {
-            if name == "tensor.insert" { STORED } else { Role::Value }
-        }
-        "linalg.fill" | "tensor.splat" | "tensor.from_elements" => STORED,
-        "memref.atomic_rmw" | "llvm.atomicrmw" | "llvm.cmpxchg" => STORED,
-        _ if name.starts_with("spirv.") && is_comparison(last) => Role::Condition,
-        "llvm.load" | "memref.load" | "affine.load" | "vector.load" | "spirv.Load"
-        | "spirv.AccessChain" => {
-            if name == "spirv.AccessChain" {
-                Role::Value
-            } else {
-                Role::Address
-            }
-        }
-        "llvm.intr.masked.load" | "llvm.intr.masked.gather" => {
-            [Role::Address, Role::Condition, Role::Value][n.min(2)]
-        }
-        "llvm.intr.masked.store" | "llvm.intr.masked.scatter" => {
-            [STORED, Role::Address, Role::Condition][n.min(2)]
-        }
-        "vector.create_mask" | "vector.constant_mask" => Role::Condition,
-        "vector.broadcast"
-        | "vector.splat"
-        | "vector.from_elements"
-        | "vector.step"
-        | "vector.extract"
-        | "vector.shuffle"
-        | "vector.shape_cast"
-        | "vector.extractelement"
-        | "vector.extract_strided_slice"
-        | "vector.insert_strided_slice" => Role::Value,
-        _ if index
-            && begins(
-                name,
-                &[
-                    "memref.",
-                    "tensor.",
-                    "bufferization.",
-                    "vector.",
-                    "scf.",
-                    "gpu.",
-                    "affine.for",
-                    "affine.parallel",
-                    "affine.vector",
-                    "omp.",
-                ],
-            ) =>
-        {
-            Role::Address
-        }
-        _ => Role::Value,
-    }
-}
-
-fn is_comparison(last: &str) -> bool {
-    ["Equal", "Less", "Greater", "NotEqual", "IsNan", "IsInf"].iter().any(|w| last.contains(w))
-}
-
-/// Where the results of an operation come from.
-unsafe fn source(op: MlirOperation, name: &str) -> Source {
-    let loads = begins(
-        name,
-        &[
-            "memref.load",
-            "affine.load",
-            "vector.load",
-            "vector.transfer_read",
-            "llvm.load",
-            "llvm.intr.masked.load",
-            "llvm.intr.masked.gather",
-            "tensor.extract",
-            "spirv.Load",
-            "vector.gather",
-            "vector.maskedload",
-            "vector.expandload",
-            "affine.vector_load",
-            "arith.fpto",
-            "llvm.fpto",
-            "memref.atomic_rmw",
-            "llvm.atomicrmw",
-        ],
-    );
-    if loads && name != "tensor.extract_slice" {
-        return Source::Data;
-    }
-    if !matches!(
-        name,
-        "arith.constant" | "llvm.mlir.constant" | "index.constant" | "spirv.Constant"
-    ) {
-        return Source::Operands;
-    }
-    // SAFETY: the caller's promise.
-    unsafe {
-        let key = MlirStringRef { data: c"value".as_ptr(), length: 5 };
-        let value = mlirOperationGetAttributeByName(op, key);
-        if value.ptr.is_null() || !mlirAttributeIsAInteger(value) {
-            return Source::Fixed;
-        }
-        let ty = mlirAttributeGetType(value);
-        if mlirTypeIsAInteger(ty) && mlirIntegerTypeGetWidth(ty) > 64 {
-            return Source::Fixed;
-        }
-        let text = printed(|f, d| mlirAttributePrint(value, f, d));
-        let digits = text.split(' ').next().unwrap_or_default();
-        digits.parse().map_or(Source::Fixed, Source::Constant)
-    }
 }
