@@ -8,14 +8,15 @@ use pamc_passes::ir::Tensor;
 use pamc_passes::ops::Prim;
 
 use super::body::{Body, DOMAIN, text};
+use super::slopes::{div_slope_a, div_slope_b, exp2_slope, log2_slope, mul_slope, sqrt_slope};
 use crate::onnx::proto::{DataType, FunctionProto, OperatorSetIdProto};
 
 const BIAS: i32 = 0x3F80_0000;
 const MIN_NORMAL: i32 = 0x0080_0000;
 const INF: i32 = 0x7F80_0000;
 const MAX_FINITE: i32 = 0x7F7F_FFFF;
-const MANTISSA: i32 = 0x007F_FFFF;
-const SIGN: i32 = i32::MIN;
+pub(super) const MANTISSA: i32 = 0x007F_FFFF;
+pub(super) const SIGN: i32 = i32::MIN;
 const NAN: i32 = 0x7FC0_0000;
 
 /// A function's name, its operands and its body, which returns the result.
@@ -93,20 +94,20 @@ pub(super) fn all(opset: &[OperatorSetIdProto]) -> Vec<FunctionProto> {
     made.collect()
 }
 
-fn int_bits(b: &mut Body, x: &str) -> String {
+pub(super) fn int_bits(b: &mut Body, x: &str) -> String {
     b.bits(x, DataType::Int32)
 }
 
-fn float_of(b: &mut Body, bits: &str) -> String {
+pub(super) fn float_of(b: &mut Body, bits: &str) -> String {
     b.bits(bits, DataType::Float)
 }
 
-fn and(b: &mut Body, x: &str, mask: i32) -> String {
+pub(super) fn and(b: &mut Body, x: &str, mask: i32) -> String {
     let mask = b.int(mask);
     b.op("BitwiseAnd", &[x, &mask])
 }
 
-fn magnitude(b: &mut Body, bits: &str) -> String {
+pub(super) fn magnitude(b: &mut Body, bits: &str) -> String {
     and(b, bits, !SIGN)
 }
 
@@ -115,7 +116,7 @@ fn less(b: &mut Body, x: &str, than: i32) -> String {
     b.op("Less", &[x, &than])
 }
 
-fn equal(b: &mut Body, x: &str, to: i32) -> String {
+pub(super) fn equal(b: &mut Body, x: &str, to: i32) -> String {
     let to = b.int(to);
     b.op("Equal", &[x, &to])
 }
@@ -337,7 +338,7 @@ fn sqrt(b: &mut Body) -> String {
 }
 
 /// 2ᵉ for a biased exponent `e` of any size, with the sign bit of `s`.
-fn power(b: &mut Body) -> String {
+pub(super) fn power(b: &mut Body) -> String {
     let (zero, top) = (b.int(0), b.int(255));
     let e = b.op("Max", &["e", &zero]);
     let e = b.op("Min", &[&e, &top]);
@@ -347,106 +348,6 @@ fn power(b: &mut Body) -> String {
     let sign = and(b, "s", SIGN);
     let bits = b.op("BitwiseOr", &[&m, &sign]);
     float_of(b, &bits)
-}
-
-/// Bits, biased exponent and mantissa of an operand.
-fn parts(b: &mut Body, x: &str) -> (String, String, String) {
-    let bits = int_bits(b, x);
-    let m = magnitude(b, &bits);
-    let exponent = shifted(b, &m, 23, true);
-    let mantissa = and(b, &bits, MANTISSA);
-    (bits, exponent, mantissa)
-}
-
-fn zero_of(b: &mut Body, exponent: &str) -> String {
-    equal(b, exponent, 0)
-}
-
-fn mul_slope(b: &mut Body) -> String {
-    let (_, _, fa) = parts(b, "a");
-    let (bits, eb, fb) = parts(b, "b");
-    let sum = b.op("Add", &[&fa, &fb]);
-    let carry = shifted(b, &sum, 23, true);
-    let e = b.op("Add", &[&eb, &carry]);
-    let slope = b.call("power", &[&bits, &e]);
-    let zero = zero_of(b, &eb);
-    let signed = and(b, &bits, SIGN);
-    let signed = float_of(b, &signed);
-    b.op("Where", &[&zero, &signed, &slope])
-}
-
-/// 1 where the mantissa of a is the smaller, else 0.
-fn borrow(b: &mut Body, fa: &str, fb: &str) -> String {
-    let smaller = b.op("Less", &[fa, fb]);
-    b.cast(&smaller, DataType::Int32)
-}
-
-fn div_slope_a(b: &mut Body) -> String {
-    let (_, _, fa) = parts(b, "a");
-    let (bits, eb, fb) = parts(b, "b");
-    let borrow = borrow(b, &fa, &fb);
-    let e = b.int(254);
-    let e = b.op("Sub", &[&e, &eb]);
-    let e = b.op("Sub", &[&e, &borrow]);
-    b.call("power", &[&bits, &e])
-}
-
-fn div_slope_b(b: &mut Body) -> String {
-    let (bits, ea, fa) = parts(b, "a");
-    let (_, eb, fb) = parts(b, "b");
-    let borrow = borrow(b, &fa, &fb);
-    let e = b.op("Sub", &[&ea, &eb]);
-    let e = b.op("Sub", &[&e, &eb]);
-    let twice = b.int(254);
-    let e = b.op("Add", &[&e, &twice]);
-    let e = b.op("Sub", &[&e, &borrow]);
-    let sign = b.int(SIGN);
-    let sign = b.op("BitwiseXor", &[&bits, &sign]);
-    let slope = b.call("power", &[&sign, &e]);
-    let zero = zero_of(b, &ea);
-    let none = b.constant(&Tensor::scalar(0f32));
-    b.op("Where", &[&zero, &none, &slope])
-}
-
-fn exp2_slope(b: &mut Body) -> String {
-    let nan = b.op("IsNaN", &["x"]);
-    let zero = b.constant(&Tensor::scalar(0f32));
-    let x = b.op("Where", &[&nan, &zero, "x"]);
-    let [low, high] = [-200f32, 200.0].map(|v| b.constant(&Tensor::scalar(v)));
-    let x = b.op("Max", &[&x, &low]);
-    let x = b.op("Min", &[&x, &high]);
-    let x = b.op("Floor", &[&x]);
-    let e = b.cast(&x, DataType::Int32);
-    biased_power(b, &e)
-}
-
-/// 2ᵉ of an exponent without bias.
-fn biased_power(b: &mut Body, e: &str) -> String {
-    let bias = b.int(127);
-    let e = b.op("Add", &[e, &bias]);
-    let positive = b.int(0);
-    b.call("power", &[&positive, &e])
-}
-
-fn log2_slope(b: &mut Body) -> String {
-    let (_, ea, _) = parts(b, "x");
-    let twice = b.int(254);
-    let e = b.op("Sub", &[&twice, &ea]);
-    let positive = b.int(0);
-    b.call("power", &[&positive, &e])
-}
-
-/// ⌊E/2⌋ − E − 1, where E is the exponent without its bias 127: with e = E + 127 the half is
-/// ⌊(e + 1)/2⌋ − 64.
-fn sqrt_slope(b: &mut Body) -> String {
-    let (_, ea, _) = parts(b, "x");
-    let one = b.int(1);
-    let next = b.op("Add", &[&ea, &one]);
-    let half = shifted(b, &next, 1, true);
-    let e = b.op("Sub", &[&half, &ea]);
-    let rest = b.int(127 - 64 - 1);
-    let e = b.op("Add", &[&e, &rest]);
-    biased_power(b, &e)
 }
 
 /// To i32, saturating, NaN to 0.

@@ -8,6 +8,7 @@ mod body;
 mod functions;
 mod nodes;
 mod random;
+mod slopes;
 mod sums;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -8,8 +8,10 @@
 mod build;
 mod context;
 mod control;
+mod declared;
 mod integer;
 mod interface;
+mod loops;
 mod ops;
 mod site;
 mod trainable;
