@@ -2,8 +2,9 @@
 
 use pamc_passes::ir::{Attrs, Tensor};
 
+use super::table;
 use crate::onnx::import::site::Site;
-use crate::onnx::import::value::{Build, Made, Value, few, invalid, unsupported};
+use crate::onnx::import::value::{Build, Fault, Made, Value, few, invalid, unsupported};
 
 type Out = Made<Vec<Value>>;
 
@@ -283,6 +284,28 @@ pub(in crate::onnx) fn gru(s: &mut Site) -> Out {
         let (new, old) = (b.mul(&rest, &new)?, b.mul(&z, h)?);
         Ok(vec![b.add(&new, &old)?])
     })
+}
+
+/// ONNX Runtime's GRU of a training graph, which keeps its gates for the file's own gradients.
+pub(in crate::onnx) fn gru_training(s: &mut Site) -> Out {
+    without_gates(s, 2)?;
+    gru(s)
+}
+
+/// ONNX Runtime's LSTM of a training graph, likewise.
+pub(in crate::onnx) fn lstm_training(s: &mut Site) -> Out {
+    without_gates(s, 3)?;
+    lstm(s)
+}
+
+fn without_gates(s: &Site, results: usize) -> Made<()> {
+    if (results..s.node.output.len()).any(|i| s.wants(i)) {
+        return Err(Fault::Advised {
+            reason: format!("its result {} keeps gates for the file's own gradients", results + 1),
+            way_out: table::DERIVE.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 pub(in crate::onnx) fn lstm(s: &mut Site) -> Out {

@@ -247,7 +247,7 @@ static MICROSOFT: &[Row] = &[
     row("FusedConv", 1, fused::fused_conv),
     row("FusedGemm", 1, fused::fused_gemm),
     row("FusedMatMul", 1, c::fused_matmul),
-    row("GRUTraining", 1, rnn::gru),
+    row("GRUTraining", 1, rnn::gru_training),
     row("GatherElementsGrad", 1, i::gather_elements_grad),
     row("GatherGrad", 1, g::gather),
     row("GatherNDGrad", 1, i::gather_nd_grad),
@@ -255,7 +255,7 @@ static MICROSOFT: &[Row] = &[
     row("GeluGrad", 1, g::gelu),
     row("GroupQueryAttention", 1, heads::group_query),
     row("InPlaceAccumulatorV2", 1, g::accumulate),
-    row("LSTMTraining", 1, rnn::lstm),
+    row("LSTMTraining", 1, rnn::lstm_training),
     row("LayerNormalizationGrad", 1, g::layer_norm),
     row("LeakyReluGrad", 1, g::leaky_relu),
     row("LogSoftmaxGrad_13", 1, g::log_softmax),
@@ -313,7 +313,9 @@ static MICROSOFT_MISSING: &[(&str, &str, &str)] =
     &[("GRUGrad", GRADIENT, DERIVE), ("LSTMGrad", GRADIENT, DERIVE)];
 
 const GRADIENT: &str = "its gates are kept in a form of ONNX Runtime's own";
-const DERIVE: &str = "keep the file's loss and let pamc derive the gradients: --gradients derive";
+/// The way out of gradients in a form of ONNX Runtime's own.
+pub(super) const DERIVE: &str =
+    "keep the file's loss and let pamc derive the gradients: --gradients derive";
 const STRINGS: &str = "it works on strings";
 const OUTSIDE: &str = "do it before the model, and feed numbers";
 const LENGTH: &str = "the length of its result is known only at run time";
