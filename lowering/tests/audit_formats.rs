@@ -77,6 +77,10 @@ const CALLED: &[Kind] = &[
     Kind::UnknownCall,
     Kind::Approximation,
     Kind::Multiply,
+    Kind::FusedMultiplyAdd,
+    Kind::DotProduct,
+    Kind::IntegerMultiply,
+    Kind::SquareRoot,
 ];
 
 /// What is planted, and the kinds of which it must be one at least.
@@ -103,6 +107,52 @@ const PLANTED: &[(&str, &[Kind])] = &[
         INTEGER,
     ),
     ("%m = arith.muli %n, %n : i32 %y = arith.sitofp %m : i32 to f32", INTEGER),
+    (
+        "%c = arith.constant 77 : i32 %m = arith.remsi %c, %n : i32
+         %y = arith.bitcast %m : i32 to f32",
+        INTEGER,
+    ),
+    (
+        "%c = arith.constant 77 : i32 %m = arith.divui %c, %n : i32
+         %y = arith.uitofp %m : i32 to f32",
+        INTEGER,
+    ),
+    (
+        "%h = arith.truncf %x : f32 to f16 %m = arith.mulf %h, %h : f16
+         %y = arith.extf %m : f16 to f32",
+        &[Kind::Multiply, Kind::LibraryCall],
+    ),
+    (
+        "%h = arith.truncf %x : f32 to bf16 %m = arith.mulf %h, %h : bf16
+         %y = arith.extf %m : bf16 to f32",
+        // Some multiply and add −0.
+        &[Kind::Multiply, Kind::FusedMultiplyAdd],
+    ),
+    (
+        "%h = arith.extf %x : f32 to f64 %m = arith.mulf %h, %h : f64
+         %y = arith.truncf %m : f64 to f32",
+        &[Kind::Multiply],
+    ),
+    (
+        "%h = arith.extf %x : f32 to f64 %m = arith.divf %h, %h : f64
+         %y = arith.truncf %m : f64 to f32",
+        &[Kind::Divide, Kind::FusedMultiplyAdd],
+    ),
+    ("%y = math.rsqrt %x : f32", CALLED),
+    ("%y = math.log %x : f32", CALLED),
+    ("%y = math.sin %x : f32", CALLED),
+    ("%y = math.cos %x : f32", CALLED),
+    ("%y = math.exp2 %x : f32", CALLED),
+    ("%y = math.powf %x, %x : f32", CALLED),
+    (
+        "%c = arith.sitofp %n : i32 to f32 %y = arith.remf %x, %c : f32",
+        &[Kind::Divide, Kind::LibraryCall, Kind::UnknownCall, Kind::FusedMultiplyAdd],
+    ),
+    (
+        "%v = vector.broadcast %x : f32 to vector<4xf32> %p = arith.mulf %v, %v : vector<4xf32>
+         %y = vector.extract %p[1] : f32 from vector<4xf32>",
+        &[Kind::Multiply],
+    ),
     (
         "%m = arith.muli %n, %n : i32 %c = arith.constant 77 : i32
          %b = arith.cmpi sgt, %m, %c : i32

@@ -11,7 +11,7 @@ use std::{
 fn audit_of(triple: &str, text: &str) -> Report {
     let mut assembler = Command::new("/usr/lib/llvm-22/bin/llvm-mc")
         .args(["-triple", triple, "-filetype=obj"])
-        .args(triple.starts_with("aarch64").then_some("-mattr=+sve2"))
+        .args(triple.starts_with("aarch64").then_some("-mattr=+all"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -261,4 +261,147 @@ fn what_a_byte_is_written_into_is_no_address() {
         1: retq";
     let code = [("outlined", outlined), ("element", element)];
     told_apart(X86, &code, "movq 16(%rsp), %rcx", "movq (%rdi), %rcx");
+}
+
+/// One instruction on data in a function that is otherwise clean.
+fn single(triple: &str, instruction: &str) -> Report {
+    audit_of(triple, &functions(&[("f", &format!("{instruction}\nret"))]))
+}
+
+fn found(triple: &str, instruction: &str, kind: Kind) {
+    let report = single(triple, instruction);
+    assert_eq!(report.findings.len(), 1, "{instruction}: {report}");
+    assert_eq!(report.count(kind), 1, "{instruction}: {report}");
+}
+
+#[test]
+fn every_multiplying_instruction_of_processors_is_found() {
+    use Kind::*;
+    for (instruction, kind) in [
+        ("mulss %xmm1, %xmm0", Multiply),
+        ("vmulpd %ymm1, %ymm2, %ymm0", Multiply),
+        ("vmulph %zmm1, %zmm2, %zmm0", Multiply),
+        ("vmulbf16 %zmm1, %zmm2, %zmm0", Multiply),
+        ("vfmulcph %zmm1, %zmm2, %zmm3", Multiply),
+        ("vscalefps %zmm1, %zmm2, %zmm0", Multiply),
+        ("fmuls (%rdi)", Multiply),
+        ("fmulp", Multiply),
+        ("fimull (%rdi)", Multiply),
+        ("divps %xmm1, %xmm0", Divide),
+        ("vdivsh %xmm1, %xmm2, %xmm0", Divide),
+        ("fdivrs (%rdi)", Divide),
+        ("fprem", Divide),
+        ("fprem1", Divide),
+        ("vfmadd213ps %ymm1, %ymm2, %ymm0", FusedMultiplyAdd),
+        ("vfnmsub231sd %xmm1, %xmm2, %xmm0", FusedMultiplyAdd),
+        ("vfmaddsub132ps %ymm1, %ymm2, %ymm0", FusedMultiplyAdd),
+        ("vfmaddps %xmm1, %xmm2, %xmm3, %xmm0", FusedMultiplyAdd),
+        ("sqrtss %xmm1, %xmm0", SquareRoot),
+        ("fsqrt", SquareRoot),
+        ("rcpps %xmm1, %xmm0", Approximation),
+        ("vrsqrt14ps %zmm1, %zmm0", Approximation),
+        ("vrcpph %zmm1, %zmm0", Approximation),
+        ("vrcpbf16 %zmm1, %zmm0", Approximation),
+        ("f2xm1", Transcendental),
+        ("fyl2x", Transcendental),
+        ("fyl2xp1", Transcendental),
+        ("fsin", Transcendental),
+        ("fsincos", Transcendental),
+        ("fpatan", Transcendental),
+        ("dpps $255, %xmm1, %xmm0", DotProduct),
+        ("vdpbf16ps %zmm1, %zmm2, %zmm0", DotProduct),
+        ("vdpphps %zmm1, %zmm2, %zmm0", DotProduct),
+        ("vpdpbusd %ymm1, %ymm2, %ymm0", DotProduct),
+        ("vpdpwuud %ymm1, %ymm2, %ymm0", DotProduct),
+        ("tdpbf16ps %tmm1, %tmm2, %tmm3", DotProduct),
+        ("pmulld %xmm1, %xmm0", VectorIntegerMultiply),
+        ("vpmaddwd %ymm1, %ymm2, %ymm0", VectorIntegerMultiply),
+        ("vpmadd52luq %ymm1, %ymm2, %ymm0", VectorIntegerMultiply),
+        ("pclmulqdq $0, %xmm1, %xmm0", VectorIntegerMultiply),
+        ("gf2p8mulb %xmm1, %xmm0", VectorIntegerMultiply),
+        ("mpsadbw $0, %xmm1, %xmm0\nmulpd %xmm0, %xmm0", Multiply),
+        ("movl (%rdi), %eax\nimull %eax, %eax\nmovl %eax, (%rdi)", IntegerMultiply),
+        ("movl (%rdi), %eax\nmulw 2(%rdi)\nmovw %ax, (%rdi)", IntegerMultiply),
+        ("movl (%rdi), %eax\ncltd\nidivl 4(%rdi)\nmovl %edx, (%rdi)", IntegerMultiply),
+        ("movl (%rdi), %edx\nmulxl %edx, %eax, %ecx\nmovl %ecx, (%rdi)", IntegerMultiply),
+        ("callq expf", LibraryCall),
+        ("callq fmodf@PLT", LibraryCall),
+        ("callq ldexp@PLT", LibraryCall),
+        ("callq cblas_sgemm@PLT", UnknownCall),
+        ("jmp tanhf@PLT", LibraryCall),
+        ("callq *%rax", UnknownCall),
+    ] {
+        found(X86, instruction, kind);
+    }
+    for (instruction, kind) in [
+        ("fmul s0, s1, s2", Multiply),
+        ("fmul v0.8h, v1.8h, v2.h[1]", Multiply),
+        ("fmulx d0, d1, d2", Multiply),
+        ("fnmul d0, d1, d2", Multiply),
+        ("fmul z0.s, p0/m, z0.s, z1.s", Multiply),
+        ("fscale z0.s, p0/m, z0.s, z1.s", Multiply),
+        ("fdiv v0.4s, v1.4s, v2.4s", Divide),
+        ("fdivr z0.s, p0/m, z0.s, z1.s", Divide),
+        ("fmadd s0, s1, s2, s3", FusedMultiplyAdd),
+        ("fmla v0.4s, v1.4s, v2.s[0]", FusedMultiplyAdd),
+        ("fnmsb z0.s, p0/m, z1.s, z2.s", FusedMultiplyAdd),
+        ("fmlal v0.4s, v1.4h, v2.4h", FusedMultiplyAdd),
+        ("fsqrt v0.4s, v1.4s", SquareRoot),
+        ("frecpe s0, s1", Approximation),
+        ("frecps v0.4s, v1.4s, v2.4s", Approximation),
+        ("frsqrte z0.s, z1.s", Approximation),
+        ("fexpa z0.s, z1.s", Approximation),
+        ("udot v0.4s, v1.16b, v2.16b", DotProduct),
+        ("sdot z0.s, z1.b, z2.b", DotProduct),
+        ("bfdot v0.4s, v1.8h, v2.8h", DotProduct),
+        ("bfmmla v0.4s, v1.8h, v2.8h", DotProduct),
+        ("usmmla v0.4s, v1.16b, v2.16b", DotProduct),
+        ("mul v0.4s, v1.4s, v2.4s", VectorIntegerMultiply),
+        ("mul z0.s, p0/m, z0.s, z1.s", VectorIntegerMultiply),
+        ("mla v0.4s, v1.4s, v2.4s", VectorIntegerMultiply),
+        ("smull v0.4s, v1.4h, v2.4h", VectorIntegerMultiply),
+        ("umlal2 v0.4s, v1.8h, v2.8h", VectorIntegerMultiply),
+        ("smulh z0.s, p0/m, z0.s, z1.s", VectorIntegerMultiply),
+        ("sqdmulh v0.4s, v1.4s, v2.4s", VectorIntegerMultiply),
+        ("pmull v0.8h, v1.8b, v2.8b", VectorIntegerMultiply),
+        ("udiv z0.s, p0/m, z0.s, z1.s", VectorIntegerMultiply),
+        ("sdivr z0.s, p0/m, z0.s, z1.s", VectorIntegerMultiply),
+        ("ldr w8, [x0]\nmul w8, w8, w8\nstr w8, [x0]", IntegerMultiply),
+        ("ldr w8, [x0]\nsmull x8, w8, w8\nstr x8, [x0]", IntegerMultiply),
+        ("ldr x8, [x0]\numulh x8, x8, x8\nstr x8, [x0]", IntegerMultiply),
+        ("ldr w8, [x0]\nudiv w8, w8, w1\nstr w8, [x0]", IntegerMultiply),
+        ("ldr w8, [x0]\nmsub w8, w8, w8, w1\nscvtf s0, w8", IntegerMultiply),
+        ("bl expf", LibraryCall),
+        ("b fmod", LibraryCall),
+        ("bl elsewhere", UnknownCall),
+        ("blr x8", UnknownCall),
+    ] {
+        found(ARM, instruction, kind);
+    }
+}
+
+#[test]
+fn sums_shifts_and_addresses_of_processors_are_clean() {
+    for instruction in [
+        "leaq (%rdi,%rsi,8), %rax\nmovq %rax, (%rdi)",
+        "movl (%rdi), %eax\nshll $3, %eax\nmovl %eax, (%rdi)",
+        "vpsllvd %ymm1, %ymm2, %ymm0\nvmovups %ymm0, (%rdi)",
+        "vpmultishiftqb %zmm1, %zmm2, %zmm0",
+        "vpermilps $27, %ymm1, %ymm0",
+        "imulq $40, %rsi, %rax\nmovups (%rdi,%rax), %xmm0\nmovups %xmm0, (%rdx)",
+        "fadds (%rdi)",
+    ] {
+        let report = single(X86, instruction);
+        assert!(report.is_multiplication_free(), "{instruction}: {report}");
+    }
+    for instruction in [
+        "add x8, x0, x1, lsl #3\nstr x8, [x0]",
+        "shl v0.4s, v1.4s, #3\nstr q0, [x0]",
+        "fmaxnm v0.4s, v1.4s, v2.4s\nstr q0, [x0]",
+        "mov w9, #40\numaddl x8, w1, w9, x0\nldr q0, [x8]\nstr q0, [x2]",
+        "ld1w { z0.s }, p0/z, [x0, #1, mul vl]\nstr z0, [x1, #1, mul vl]",
+    ] {
+        let report = single(ARM, instruction);
+        assert!(report.is_multiplication_free(), "{instruction}: {report}");
+    }
 }

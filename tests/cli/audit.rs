@@ -2,48 +2,56 @@
 
 use super::Place;
 
-/// Kinds of code for processors, with the file's ending.
-const CODE: [(&str, &str); 3] = [("mlir", "mlir"), ("llvm", "ll"), ("obj", "o")];
-/// Kinds of code for GPUs, with the target and the files' ending.
-const GPU: [(&str, &str, &str); 3] =
-    [("ptx", "sm_90", ".ptx"), ("hsaco", "gfx90a", ".hsaco"), ("spirv", "vulkan1.1", ".spv")];
+/// Kinds of code for processors as text, with the file's ending.
+const TEXTS: [(&str, &str); 2] = [("mlir", "mlir"), ("llvm", "ll")];
 const PROCESSORS: [&str; 2] = ["x86-64-v3", "neoverse-v2"];
+/// Processors besides with instructions of their own.
+const MORE_PROCESSORS: [&str; 5] = ["x86-64-v2", "x86-64-v4", "native", "apple-m1", "cortex-a76"];
+/// Kinds of code for GPUs with the target.
+const GPU: [(&str, &str); 3] = [("ptx", "sm_90"), ("hsaco", "gfx90a"), ("spirv", "vulkan1.1")];
+const MORE_GPU: [(&str, &str); 2] = [("ptx", "sm_80"), ("hsaco", "gfx942")];
 
 /// Audits files, none of which may multiply.
-fn clean(place: &Place, files: &[String], what: &str) {
-    assert!(!files.is_empty(), "{what}");
-    let table = place.pamc(&format!("audit {}", files.join(" "))).success();
-    assert_eq!(table.matches("nothing multiplies data").count(), files.len(), "{what}: {table}");
+fn clean(place: &Place, files: &str, what: &str) {
+    let json = place.pamc(&format!("audit {files} --json")).success();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let rows = json.as_array().expect("a row a file");
+    let operations = |row: &serde_json::Value| -> u64 {
+        let functions = row["audited"]["functions"].as_array();
+        functions.into_iter().flatten().filter_map(|f| f["operations"].as_u64()).sum()
+    };
+    assert!(rows.iter().any(|row| operations(row) > 0), "{what}: {json}");
+    for row in rows.iter().filter(|row| row.get("data").is_none()) {
+        assert_eq!(row["audited"]["findings"], serde_json::json!([]), "{what}: {row}");
+    }
 }
 
-/// Emits a program for a GPU and audits its kernels.
-fn clean_kernels(place: &Place, model: &str, (kind, target, ending): (&str, &str, &str)) {
+/// Emits a program for a GPU and audits the folder.
+fn clean_kernels(place: &Place, model: &str, (kind, target): (&str, &str)) {
     let folder = format!("code_{kind}");
     place.pamc(&format!("{model} --emit {kind} --gpu-arch {target} -o {folder}")).success();
-    let entries = std::fs::read_dir(place.path(&folder)).expect("a folder");
-    let names = entries.map(|e| e.expect("an entry").file_name().into_string().expect("a name"));
-    let code: Vec<String> =
-        names.filter(|n| n.ends_with(ending)).map(|n| format!("{folder}/{n}")).collect();
-    clean(place, &code, &format!("{model} as {kind} for {target}"));
+    clean(place, &folder, &format!("{model} as {kind} for {target}"));
     std::fs::remove_dir_all(place.path(&folder)).expect("a folder");
 }
 
-/// Emits a model for each processor and as ONNX and audits what was written.
-fn clean_code(place: &Place, model: &str) {
+/// Emits a model for a processor as some kind of code and audits it.
+fn clean_code(place: &Place, model: &str, (kind, ending): (&str, &str), processor: &str) {
+    let file = format!("code.{ending}");
+    place.pamc(&format!("{model} --emit {kind} --target-cpu {processor} -o {file}")).success();
+    clean(place, &file, &format!("{model} as {kind} for {processor}"));
+}
+
+/// Emits a model as each kind of code but that of GPUs, and as ONNX, and audits what was written.
+fn clean_on_processors(place: &Place, model: &str, more: &[&str]) {
     for processor in PROCESSORS {
-        let mut files = Vec::new();
-        for (kind, ending) in CODE {
-            let file = format!("code.{ending}");
-            place
-                .pamc(&format!("{model} --emit {kind} --target-cpu {processor} -o {file}"))
-                .success();
-            files.push(file);
-        }
-        clean(place, &files, &format!("{model} for {processor}"));
+        TEXTS.iter().for_each(|kind| clean_code(place, model, *kind, processor));
+    }
+    for processor in PROCESSORS.iter().chain(more) {
+        clean_code(place, model, ("obj", "o"), processor);
     }
     place.pamc(&format!("{model} --emit lib -o code.so")).success();
     place.pamc(&format!("{model} --emit onnx -o code.onnx")).success();
-    clean(place, &["code.so".into(), "code.onnx".into()], model);
+    clean(place, "code.so code.onnx", model);
 }
 
 #[test]
@@ -51,14 +59,30 @@ fn what_pamc_emits_is_clean_in_every_format() {
     let place = Place::new();
     for model in ["mlp:tiny", "cnn:tiny", "vit:tiny", "mixer:tiny", "gpt:tiny", "translation:tiny"]
     {
-        clean_code(
-            &place,
-            &format!("@{model} --dim batch=2 --train --optimizer adamw --clip-norm 1"),
-        );
+        let model = format!("@{model} --dim batch=2 --train --optimizer adamw --clip-norm 1");
+        clean_on_processors(&place, &model, &[]);
     }
     for gpu in GPU {
         clean_kernels(&place, "@gpt:tiny --dim batch=2 --train", gpu);
     }
+}
+
+/// Models that come with pamc as large as they are by default, and exported ones, run and trained.
+fn everything() -> Vec<String> {
+    let models = pamc::models::MODELS.iter().map(|m| format!("@{}", m.name));
+    let ways = ["", " --train --grad approx", " --train --grad exact"];
+    let mut all: Vec<String> = models.flat_map(|m| ways.map(|way| format!("{m}{way}"))).collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/onnx");
+    let mut exported: Vec<_> = (std::fs::read_dir(folder).expect("models"))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.join("forward.onnx").is_file())
+        .collect();
+    exported.sort();
+    assert!(exported.len() > 3, "{folder}");
+    for path in exported.iter().map(|p| p.display()) {
+        all.extend([format!("{path}/forward.onnx --dim batch=4"), format!("{path} --train")]);
+    }
+    all
 }
 
 /// `make audit`: as large as people run them, where code is tiled, packed and spilled.
@@ -66,21 +90,35 @@ fn what_pamc_emits_is_clean_in_every_format() {
 #[ignore = "takes long; make audit runs it"]
 fn what_pamc_emits_at_full_size_is_clean_in_every_format() {
     let place = Place::new();
-    let cubin = ("cubin", "sm_90", ".cubin");
-    let disassembler = std::process::Command::new("nvdisasm").arg("--version").output().is_ok();
-    if !disassembler {
-        println!("skipped: cubin, since nvdisasm is not found");
+    let runs = |tool: &str| std::process::Command::new(tool).arg("--version").output().is_ok();
+    let cubin = ["ptxas", "nvdisasm"].into_iter().all(runs);
+    if !cubin {
+        println!("skipped: cubin, since ptxas or nvdisasm is not found");
     }
-    for model in ["mlp", "cnn", "vit", "mixer", "gpt", "translation"] {
-        for part in ["", " --train"] {
-            let model = format!("@{model} --dim batch=2{part}");
-            clean_code(&place, &model);
-            for gpu in GPU.into_iter().chain(disassembler.then_some(cubin)) {
-                clean_kernels(&place, &model, gpu);
-            }
-            println!("{model}: nothing multiplies data");
+    let cubin = cubin.then_some(("cubin", "sm_90"));
+    for model in everything() {
+        let start = std::time::Instant::now();
+        clean_on_processors(&place, &model, &MORE_PROCESSORS);
+        for gpu in GPU.into_iter().chain(MORE_GPU).chain(cubin) {
+            clean_kernels(&place, &model, gpu);
         }
+        println!("{model}: nothing multiplies data ({:.0?})", start.elapsed());
     }
+}
+
+#[test]
+fn of_a_folder_only_code_is_audited() {
+    let place = Place::new();
+    place.pamc("@mlp:tiny --dim batch=2 --emit ptx -o code").success();
+    let table = place.pamc("audit code").success();
+    assert_eq!(table.matches("data: the ").count(), 3, "{table}");
+    assert!(table.contains("nothing multiplies data"), "{table}");
+    // Without the plan nothing says what the others are.
+    std::fs::remove_file(place.path("code/plan.json")).expect("a plan");
+    let failed = place.pamc("audit code");
+    assert_eq!(failed.stdout.matches("skipped: ").count(), 2, "{}", failed.stdout);
+    failed.failure(&["2 of 3 audited files"]);
+    place.pamc("audit .").failure(&["no file in"]);
 }
 
 #[test]
@@ -90,12 +128,52 @@ fn floats_and_onnx_models_are_found_to_multiply() {
     let failed = place.pamc("audit libmlp.so --json");
     let json: serde_json::Value = serde_json::from_str(&failed.stdout).expect("JSON");
     assert_eq!(json[0]["audited"]["format"], "ELF");
-    assert!(json[0]["audited"]["findings"].as_array().is_some_and(|f| !f.is_empty()));
+    let findings = json[0]["audited"]["findings"].as_array().expect("findings");
+    assert!(!findings.is_empty() && findings.iter().all(|f| f["source"].is_string()), "{json}");
     failed.failure(&["multiply data"]);
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/onnx/lm_tiny/eval_model.onnx");
     let failed = place.pamc(&format!("audit {model}"));
     assert!(failed.stdout.contains("MatMul"), "{}", failed.stdout);
     failed.failure(&["multiply data"]);
+}
+
+/// Kernels as LLVM IR with a multiply planted in one of them, compiled by LLVM's own compiler.
+#[test]
+fn a_planted_multiply_is_traced_to_its_node() {
+    let place = Place::new();
+    let model = "graph @f(%x: f32[64], %y: f32[64]) -> (f32[64], f32[64]) {
+    %a = add %x, %y
+    %b = max %x, %y
+    %c = softmax %b [axis=0]
+    return %a, %c
+}
+";
+    place.write("two.pam", model);
+    let llvm = place.pamc("two.pam --emit llvm --target-cpu x86-64-v3").success();
+    let add = llvm.lines().position(|l| l.contains(" = fadd ")).expect("a sum");
+    let planted: Vec<String> = llvm
+        .lines()
+        .enumerate()
+        .map(|(n, l)| if n == add { l.replace("fadd", "fmul") } else { l.into() })
+        .collect();
+    place.write("planted.ll", planted.join("\n"));
+    let output = std::process::Command::new("/usr/lib/llvm-22/bin/llc")
+        .args(["-O1", "-filetype=obj", "planted.ll", "-o", "planted.o"])
+        .current_dir(place.path(""))
+        .output()
+        .expect("llc");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for file in ["planted.ll", "planted.o"] {
+        let failed = place.pamc(&format!("audit {file} --json"));
+        let json: serde_json::Value = serde_json::from_str(&failed.stdout).expect("JSON");
+        let findings = json[0]["audited"]["findings"].as_array().expect("findings");
+        assert_eq!(findings.len(), 1, "{json}");
+        let source = findings[0]["source"].as_str().expect("nodes").to_owned();
+        assert!(source.contains("two.pam"), "{json}");
+        let table = place.pamc(&format!("audit {file}"));
+        assert!(table.stdout.contains(&source), "{}", table.stdout);
+        table.failure(&["1 of 1"]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Code objects for AMD's GPUs, through LLVM's disassembler.
 
 use super::{
-    Kind, Report,
+    Kind, Nodes, Report,
     flow::{Action, Flow, Role, Source},
     guards::{self, Guard},
     lanes,
@@ -118,6 +118,7 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
     report.findings = machine::build(&routines, &Amdgcn, &mut flow);
     report.findings.extend(flow.judge());
     report.functions = flow.functions;
+    Nodes::of_elf(bytes)?.attribute(&mut report);
     Ok(report)
 }
 

@@ -1,12 +1,16 @@
 //! LLVM IR, as text or bitcode.
 
 use super::{
-    Finding, Kind, Report, calls,
+    Finding, Kind, Nodes, Report, calls,
     flow::{Action, Flow, Operation, Role, Source, Value},
     memory::{Access, Memory, Target},
     names,
+    nodes::SYMBOL,
 };
-use crate::{Error, codegen::initialize};
+use crate::{
+    Error,
+    codegen::{c_string, initialize},
+};
 use llvm_sys::{
     LLVMLinkage, LLVMOpcode, LLVMTypeKind, LLVMValueKind, core::*, debuginfo::*, ir_reader::*,
     prelude::*, target::*,
@@ -77,19 +81,19 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
             function = LLVMGetNextFunction(function);
         }
         walk.memory.solve(&mut walk.flow, Some(walk.captured));
-        let mut nodes = String::new();
-        let global = LLVMGetNamedGlobal(module.module, super::NODES_SYMBOL.as_ptr());
+        let mut nodes = Nodes::default();
+        let global = LLVMGetNamedGlobal(module.module, c_string(SYMBOL).as_ptr());
         if !global.is_null() && !LLVMGetInitializer(global).is_null() {
             let mut length = 0;
             let data = LLVMGetAsString(LLVMGetInitializer(global), &mut length);
             if !data.is_null() {
-                nodes = String::from_utf8_lossy(slice::from_raw_parts(data.cast(), length)).into();
+                nodes = Nodes::of_bytes(slice::from_raw_parts(data.cast(), length));
             }
         }
         let mut findings = walk.findings;
         findings.extend(walk.flow.judge());
         let mut report = Report { functions: walk.flow.functions, findings, ..Report::default() };
-        report.attribute(&nodes);
+        nodes.attribute(&mut report);
         Ok(report)
     }
 }

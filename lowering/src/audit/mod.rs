@@ -13,19 +13,18 @@ mod memory;
 pub(crate) mod mlir;
 mod names;
 mod native;
+mod nodes;
 mod ptx;
 mod sass;
 mod spirv;
 
 pub use calls::{EXTERNALS, External};
 pub use formats::{Format, Outcome, audit as file};
+pub use nodes::Nodes;
 
 use crate::Error;
 use serde::Serialize;
-use std::{collections::BTreeMap, ffi::CStr, fmt};
-
-/// Global that lists, one function a line, which nodes of a model it computes.
-pub const NODES_SYMBOL: &CStr = c"pamc_nodes";
+use std::{collections::BTreeMap, fmt};
 
 /// A kind of finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -162,17 +161,6 @@ impl Report {
     /// Number of integer multiplies and divides that compute addresses.
     pub fn address_multiplies(&self) -> usize {
         self.functions.iter().map(|f| f.address_multiplies).sum()
-    }
-
-    /// Names the nodes that functions come from: lines of function, tab, nodes.
-    fn attribute(&mut self, lines: &str) {
-        let nodes: BTreeMap<&str, &str> =
-            lines.trim_matches('\0').lines().filter_map(|l| l.split_once('\t')).collect();
-        for finding in self.findings.iter_mut().filter(|f| f.source.is_none()) {
-            // A part that was outlined is named after the whole.
-            let name = finding.function.split("..").next().unwrap_or_default();
-            finding.source = nodes.get(name).map(|n| (*n).to_owned());
-        }
     }
 }
 

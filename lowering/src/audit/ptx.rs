@@ -1,7 +1,7 @@
 //! PTX: text of NVIDIA's virtual machine.
 
 use super::{
-    Finding, Kind, Report, calls,
+    Finding, Kind, Nodes, Report, calls,
     flow::{Action, Flow, Role, Source},
     machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
 };
@@ -21,7 +21,9 @@ pub(super) fn audit(text: &str) -> Report {
     let mut findings = machine::build(&reader.routines, &convention, &mut flow);
     findings.extend(reader.unknown);
     findings.extend(flow.judge());
-    Report { functions: flow.functions, findings, ..Report::default() }
+    let mut report = Report { functions: flow.functions, findings, ..Report::default() };
+    Nodes::of_ptx(text).attribute(&mut report);
+    report
 }
 
 /// Statements with their lines: split at semicolons, labels and braces, without comments.

@@ -1,7 +1,7 @@
 //! Cubins: SASS, the machine code of NVIDIA's GPUs, through `nvdisasm`.
 
 use super::{
-    Kind, Report,
+    Kind, Nodes, Report,
     flow::{Action, Flow, Role, Source},
     formats::Outcome,
     guards::{self, Guard},
@@ -32,7 +32,9 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Outcome, Error> {
         }
         Err(error) => return Err(Error::io(&program)(error)),
     };
-    Ok(Outcome::Audited(listing(&String::from_utf8_lossy(&output.stdout))))
+    let mut report = listing(&String::from_utf8_lossy(&output.stdout));
+    Nodes::of_elf(bytes)?.attribute(&mut report);
+    Ok(Outcome::Audited(report))
 }
 
 /// Audits a listing of `nvdisasm -c`.

@@ -9,8 +9,6 @@ use melior::ir::{AttributeLike, Module, block::BlockLike, operation::OperationLi
 /// What a module became.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuObject {
-    /// The module just before serialization, as MLIR text: for auditing.
-    pub lowered: String,
     /// A SPIR-V binary; PTX or AMDGPU assembly.
     pub code: Vec<u8>,
     /// A relocatable ELF file, for AMD.
@@ -56,11 +54,10 @@ fn by_llvm(functions: &str, pass: &str, triple: &str, cpu: &str) -> Result<GpuOb
         stage: "lower",
         diagnostics: "no gpu.module is left".into(),
     })?;
-    let lowered = kernels.to_string();
     let machine = Machine::new(triple, cpu, "")?;
     let translated = llvm::Module::translate_operation(&session, kernels.to_raw())?;
     let (assembly, object) = translated.emit_gpu(&machine, triple, cpu)?;
-    Ok(GpuObject { lowered, code: assembly, object })
+    Ok(GpuObject { code: assembly, object })
 }
 
 /// The first operation of a name at a module's top level.
@@ -110,7 +107,6 @@ fn spirv(functions: &str, minor: u32) -> Result<GpuObject, Error> {
     let mut module = session.parse(&text)?;
     let passes = "spirv-lower-abi-attrs,canonicalize,cse";
     session.run(&mut module, &format!("builtin.module(gpu.module(spirv.module({passes})))"))?;
-    let lowered = module.as_operation().to_string();
     session.run(&mut module, "builtin.module(gpu-module-to-binary)")?;
     let binary = find(&module, "gpu.binary")
         .and_then(|b| b.attribute("objects").ok())
@@ -122,7 +118,7 @@ fn spirv(functions: &str, minor: u32) -> Result<GpuObject, Error> {
         let bytes = mlir_sys::mlirGPUObjectAttrGetObject(object);
         std::slice::from_raw_parts(bytes.data.cast::<u8>(), bytes.length).to_vec()
     };
-    Ok(GpuObject { lowered, code, object: Vec::new() })
+    Ok(GpuObject { code, object: Vec::new() })
 }
 
 /// A SPIR-V module that says what it requires: its version, and sums that round to even and keep

@@ -2,6 +2,7 @@
 
 use super::{Cache, Object, Options, Target, mlir};
 use crate::Error;
+use crate::{audit::Nodes, emit::Builder};
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
@@ -58,23 +59,31 @@ impl Access {
 /// A function that another part calls is private without being internal, so that the parts link;
 /// outside the program or library they make it is hidden.
 #[derive(Clone, Debug, Default)]
-pub struct Parts(Vec<String>);
+pub struct Parts {
+    texts: Vec<String>,
+    nodes: Nodes,
+}
 
 impl Parts {
-    /// One part after the other.
-    pub(crate) fn new(parts: Vec<String>) -> Self {
-        Self(parts)
+    /// One part after the other, and the nodes that functions in them compute.
+    pub(crate) fn new(texts: Vec<String>, nodes: Nodes) -> Self {
+        Self { texts, nodes }
     }
 
     /// The text of the whole module.
     pub fn whole(&self) -> String {
-        format!("module {{\n{}}}\n", self.0.concat())
+        format!("module {{\n{}}}\n", self.texts.concat())
+    }
+
+    /// The nodes that functions compute.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// Modules of so many bytes of parts, or one, with declarations of what they call elsewhere.
     fn modules(&self, bytes: usize) -> Vec<String> {
         let mut groups: Vec<String> = Vec::new();
-        for part in &self.0 {
+        for part in &self.texts {
             match groups.last_mut() {
                 Some(group) if group.len() + part.len() <= bytes => group.push_str(part),
                 _ => groups.push(part.clone()),
@@ -153,7 +162,8 @@ fn one(
     options: &Options,
     cache: Option<&Cache>,
 ) -> Result<Object, Error> {
-    let entry = cache.map(|cache| cache.entry(module, target, options));
+    // Where a kernel comes from does not change its code.
+    let entry = cache.map(|cache| cache.entry(&Builder::unlocated(module), target, options));
     if let Some(bytes) = entry.as_ref().and_then(super::cache::Entry::read) {
         return Ok(Object::new(bytes, target));
     }

@@ -76,6 +76,13 @@ impl Builder {
         }
     }
 
+    /// A text as if nothing in it had an origin.
+    pub(crate) fn unlocated(text: &str) -> String {
+        // Quotes within a name are escaped, so the first of these begins the location.
+        let line = |line: &str| line.split(" loc(\"").next().map(|l| format!("{l}\n"));
+        text.lines().filter_map(line).collect()
+    }
+
     /// A fresh value of a type, for operations written with [`Builder::line`].
     pub fn fresh(&mut self, ty: VecTy) -> Value {
         self.next += 1;

@@ -1,6 +1,6 @@
 //! Whole modules: the kernels, each once, and the functions that call them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 use pamc_passes::ir::{DType, Graph, InputKind, Tensor, TensorType};
@@ -12,6 +12,7 @@ use super::builder::Builder;
 use super::profile::Profile;
 use super::{nest, scan, step};
 use crate::Error;
+use crate::audit::Nodes;
 use crate::codegen::{Access, Parts, Target, cache};
 use crate::kernels::{KernelTarget, Kernels};
 use crate::schedule::{Boundary, Kernel, Machine, Schedule, aligned};
@@ -63,9 +64,9 @@ pub struct Emitted {
 /// what else the module holds.
 const UNNAMED: &str = "pamc_unnamed_kernel";
 
-/// What tells functions of different text apart, in a name.
+/// What tells functions of different text apart, in a name: what they come from is no part of it.
 fn digits(text: &str) -> String {
-    let mut hash = cache::hash(&[text]);
+    let mut hash = cache::hash(&[&Builder::unlocated(text)]);
     hash.truncate(12);
     hash
 }
@@ -76,7 +77,10 @@ pub(super) struct Module<'t> {
     target: &'t Target,
     parallel: bool,
     contractions: Kernels,
-    kernels: Vec<String>,
+    // Texts of the kernels by their names.
+    kernels: BTreeMap<String, String>,
+    // The nodes that each kernel is called for.
+    nodes: BTreeMap<String, BTreeSet<String>>,
     names: HashMap<Kernel, String>,
     constants: HashMap<(DType, Vec<u8>), String>,
     pub(super) calls: usize,
@@ -90,7 +94,8 @@ impl<'t> Module<'t> {
             target,
             parallel,
             contractions: Kernels::new(KernelTarget::new(target, parallel)),
-            kernels: Vec::new(),
+            kernels: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             names: HashMap::new(),
             constants: HashMap::new(),
             calls: 0,
@@ -102,11 +107,19 @@ impl<'t> Module<'t> {
         Machine::Cpu(KernelTarget::new(self.target, self.parallel))
     }
 
-    /// Name of the function of a kernel, written if it is new.
+    /// Name of the function of a kernel that a node needs, written if it is new.
     pub(super) fn kernel(&mut self, kernel: &Kernel, origin: &str) -> Result<String, Error> {
-        if let Some(name) = self.names.get(kernel) {
-            return Ok(name.clone());
+        let name = match self.names.get(kernel) {
+            Some(name) => name.clone(),
+            None => self.write(kernel, origin)?,
+        };
+        if !origin.is_empty() {
+            self.nodes.entry(name.clone()).or_default().insert(origin.into());
         }
+        Ok(name)
+    }
+
+    fn write(&mut self, kernel: &Kernel, origin: &str) -> Result<String, Error> {
         let mut b = Builder::new();
         b.locate(origin);
         let (kind, text) = match kernel {
@@ -131,7 +144,8 @@ impl<'t> Module<'t> {
         };
         let name = format!("{kind}_{}", digits(&text));
         self.names.insert(kernel.clone(), name.clone());
-        self.kernels.push(text.replace(UNNAMED, &name));
+        // One of the same text is the same.
+        self.kernels.entry(name.clone()).or_insert_with(|| text.replace(UNNAMED, &name));
         Ok(name)
     }
 
@@ -164,14 +178,45 @@ impl<'t> Module<'t> {
     /// The module's parts and the number of distinct kernels.
     pub(super) fn finish(mut self) -> (Parts, usize) {
         let count = self.kernels.len();
-        let mut parts: Vec<String> = self.contractions.shared().map(|(_, t)| t.clone()).collect();
-        parts.append(&mut self.kernels);
+        let mut parts: Vec<(String, String)> = Vec::new();
+        let shared = self.contractions.shared().map(|(name, text)| (name.clone(), text.clone()));
+        parts.extend(shared);
+        parts.extend(std::mem::take(&mut self.kernels));
         for (name, text) in self.contractions.shared() {
-            let (old, new) = (format!("@{name}("), format!("@{name}_{}(", digits(text)));
-            parts.iter_mut().filter(|p| p.contains(&old)).for_each(|p| *p = p.replace(&old, &new));
+            let new = format!("{name}_{}", digits(text));
+            let (called, call) = (format!("@{name}("), format!("@{new}("));
+            for (own, part) in parts.iter_mut().filter(|(_, part)| part.contains(&called)) {
+                *part = part.replace(&called, &call);
+                if own == name {
+                    own.clone_from(&new);
+                }
+            }
         }
-        parts.push(self.b.finish());
-        (Parts::new(parts), count)
+        inherit(&mut self.nodes, &parts);
+        let mut texts: Vec<String> = parts.into_iter().map(|(_, text)| text).collect();
+        texts.push(self.b.finish());
+        let nodes = Nodes::new(self.nodes.iter().map(|(name, nodes)| (name.as_str(), nodes)));
+        (Parts::new(texts, nodes), count)
+    }
+}
+
+/// A function computes the nodes of those that call it.
+fn inherit(nodes: &mut BTreeMap<String, BTreeSet<String>>, parts: &[(String, String)]) {
+    loop {
+        let mut changed = false;
+        for (name, text) in parts {
+            let Some(own) = nodes.get(name).cloned() else { continue };
+            let called = text.split("func.call @").skip(1).filter_map(|c| c.split('(').next());
+            for callee in called.filter(|c| parts.iter().any(|(name, _)| name == c)) {
+                let theirs = nodes.entry(callee.into()).or_default();
+                let before = theirs.len();
+                theirs.extend(own.iter().cloned());
+                changed |= theirs.len() > before;
+            }
+        }
+        if !changed {
+            return;
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The kernels of a program: each one once, and their code.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::plan::{self, Argument, Format, Launch, Module, Requirements};
-use super::{GpuTarget, check, tools};
+use super::{GpuTarget, tools};
 use crate::Error;
-use crate::codegen::compile_gpu;
+use crate::audit::{self, Nodes};
+use crate::codegen::{GpuObject, compile_gpu};
 use crate::emit::{Builder, Code, contract, fold, kernel::Shape, nest, scan};
 use crate::schedule::Kernel;
 use crate::schedule::nest::{Kind, Nest};
@@ -21,6 +22,8 @@ pub(super) struct Made {
     text: String,
     bindings: usize,
     origin: String,
+    /// All nodes that it is launched for.
+    nodes: BTreeSet<String>,
 }
 
 /// Kernels by what they compute.
@@ -64,14 +67,20 @@ impl Kernels {
             }
             other => (other.clone(), arguments, writes.to_vec()),
         };
-        if let Some(&known) = self.names.get(&kernel) {
-            return (known, arguments);
+        let index = match self.names.get(&kernel) {
+            Some(&known) => known,
+            None => {
+                let written = (0..writes.len()).filter(|&i| writes[i]).collect();
+                let made = self.write(&kernel, arguments.len(), written, origin);
+                self.made.push(made);
+                self.names.insert(kernel, self.made.len() - 1);
+                self.made.len() - 1
+            }
+        };
+        if !origin.is_empty() {
+            self.made[index].nodes.insert(origin.into());
         }
-        let written = (0..writes.len()).filter(|&i| writes[i]).collect();
-        let made = self.write(&kernel, arguments.len(), written, origin);
-        self.made.push(made);
-        self.names.insert(kernel, self.made.len() - 1);
-        (self.made.len() - 1, arguments)
+        (index, arguments)
     }
 
     fn write(&self, kernel: &Kernel, bindings: usize, writes: Vec<usize>, origin: &str) -> Made {
@@ -112,7 +121,16 @@ impl Kernels {
             }
         };
         let (grid, text) = (shape.grid(), b.finish());
-        Made { entry, grid, writes, shape, text, bindings, origin: origin.into() }
+        Made {
+            entry,
+            grid,
+            writes,
+            shape,
+            text,
+            bindings,
+            origin: origin.into(),
+            nodes: BTreeSet::new(),
+        }
     }
 
     /// Compile all of them: for Vulkan each to a module of its own, else a few to one.
@@ -123,15 +141,26 @@ impl Kernels {
             _ => self.made.len().div_ceil(TOGETHER),
         };
         // In turns, since the costly ones are neighbours.
-        let texts: Vec<String> = (0..count)
-            .map(|m| self.made.iter().skip(m).step_by(count).map(|k| k.text.as_str()).collect())
+        let texts: Vec<(String, Nodes)> = (0..count)
+            .map(|m| {
+                let kernels = || self.made.iter().skip(m).step_by(count);
+                let nodes = Nodes::new(kernels().map(|k| (k.entry.as_str(), &k.nodes)));
+                (kernels().map(|k| k.text.as_str()).collect(), nodes)
+            })
             .collect();
-        let codes = parallel(&texts, |text| {
-            let object = compile_gpu(text, self.target)?;
-            check::multiplication_free(&object.lowered)?;
+        let codes = parallel(&texts, |(text, nodes)| {
+            let mut object = compile_gpu(text, self.target)?;
+            clean(&object, nodes)?;
             match format {
-                Format::Cubin => tools::cubin(&object.code, &self.target.name()),
-                Format::Hsaco => tools::hsaco(&object.object),
+                Format::Cubin => {
+                    object.code.extend(nodes.ptx_global().bytes());
+                    tools::cubin(&object.code, &self.target.name())
+                }
+                Format::Hsaco => nodes.in_elf(tools::hsaco(&object.object)?),
+                Format::Ptx => {
+                    object.code.extend(nodes.ptx_comments().bytes());
+                    Ok(object.code)
+                }
                 _ => Ok(object.code),
             }
         })?;
@@ -156,13 +185,30 @@ impl Kernels {
     }
 }
 
+/// Audits what LLVM made of kernels.
+///
+/// # Errors
+/// [`Error::Program`] with the findings.
+fn clean(object: &GpuObject, nodes: &Nodes) -> Result<(), Error> {
+    let code = if object.object.is_empty() { &object.code } else { &object.object };
+    let mut found = audit::one(code)?;
+    if found.is_multiplication_free() {
+        return Ok(());
+    }
+    nodes.attribute(&mut found);
+    let message = format!(
+        "its GPU code multiplies, so nothing was written; this is a defect of pamc:\n{found}"
+    );
+    Err(Error::Program { message })
+}
+
 /// Kernels in one module, where not each has its own.
 const TOGETHER: usize = 8;
 
 /// The results of `work` on each text, or the first failure; on all cores.
 fn parallel(
-    texts: &[String],
-    work: impl Fn(&str) -> Result<Vec<u8>, Error> + Sync,
+    texts: &[(String, Nodes)],
+    work: impl Fn(&(String, Nodes)) -> Result<Vec<u8>, Error> + Sync,
 ) -> Result<Vec<Vec<u8>>, Error> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);

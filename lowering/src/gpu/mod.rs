@@ -7,7 +7,6 @@
 //! numeric contract gives it.
 
 mod barriers;
-mod check;
 mod compile;
 mod header;
 mod kernels;

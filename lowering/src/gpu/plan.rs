@@ -343,8 +343,15 @@ pub struct GpuProgram {
     pub constants: Vec<u8>,
 }
 
+/// File of the plan.
+pub const PLAN: &str = "plan.json";
+/// File of the constants.
+pub const CONSTANTS: &str = "constants.bin";
+/// File of the C header.
+pub const HEADER: &str = "pamc.h";
+
 impl GpuProgram {
-    /// The files that say all: the modules, `plan.json`, `constants.bin` and the C header `pamc.h`.
+    /// The files that say all: the modules, [`PLAN`], [`CONSTANTS`] and [`HEADER`].
     ///
     /// # Errors
     /// If the plan cannot be written as JSON.
@@ -353,9 +360,9 @@ impl GpuProgram {
             .map_err(|e| Error::Program { message: format!("plan: {e}") })?;
         let file = |name: &str, bytes| Module { name: name.into(), bytes };
         let mut files = self.modules.clone();
-        files.push(file("constants.bin", self.constants.clone()));
-        files.push(file("pamc.h", super::header::c_header(self).into_bytes()));
-        files.push(file("plan.json", json));
+        files.push(file(CONSTANTS, self.constants.clone()));
+        files.push(file(HEADER, super::header::c_header(self).into_bytes()));
+        files.push(file(PLAN, json));
         Ok(files)
     }
 }

@@ -11,7 +11,7 @@ pub(super) use classify::is_arithmetic_call;
 pub(super) use disassemble::Disassembler;
 
 use super::{
-    Report, calls,
+    Nodes, Report, calls,
     flow::{Flow, Role},
     machine::{self, Address, Callee, Control, Convention, Reg, Routine},
 };
@@ -23,9 +23,6 @@ use object::{
 use stack::{CAPTURED, Decoded, Frame, Spot};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tables::Tables;
-
-/// Section that lists, one function a line, which nodes of a model it computes.
-pub const NODES_SECTION: &str = ".pamc_nodes";
 
 /// Audits one ELF file.
 pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
@@ -61,9 +58,7 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
     let mut findings = machine::build(&routines, &convention, &mut flow);
     findings.extend(flow.judge());
     let mut report = Report { functions: flow.functions, findings, undecoded, ..Report::default() };
-    if let Some(section) = file.section_by_name(NODES_SECTION) {
-        report.attribute(&String::from_utf8_lossy(section.data()?));
-    }
+    Nodes::of_elf(bytes)?.attribute(&mut report);
     Ok(report)
 }
 
