@@ -141,15 +141,8 @@ fn floats_and_onnx_models_are_found_to_multiply() {
 #[test]
 fn a_planted_multiply_is_traced_to_its_node() {
     let place = Place::new();
-    let model = "graph @f(%x: f32[64], %y: f32[64]) -> (f32[64], f32[64]) {
-    %a = add %x, %y
-    %b = max %x, %y
-    %c = softmax %b [axis=0]
-    return %a, %c
-}
-";
-    place.write("two.pam", model);
-    let llvm = place.pamc("two.pam --emit llvm --target-cpu x86-64-v3").success();
+    let model = "@mlp:tiny --dim batch=2";
+    let llvm = place.pamc(&format!("{model} --emit llvm --target-cpu x86-64-v3")).success();
     let add = llvm.lines().position(|l| l.contains(" = fadd ")).expect("a sum");
     let planted: Vec<String> = llvm
         .lines()
@@ -167,9 +160,9 @@ fn a_planted_multiply_is_traced_to_its_node() {
         let failed = place.pamc(&format!("audit {file} --json"));
         let json: serde_json::Value = serde_json::from_str(&failed.stdout).expect("JSON");
         let findings = json[0]["audited"]["findings"].as_array().expect("findings");
-        assert_eq!(findings.len(), 1, "{json}");
+        assert!(!findings.is_empty(), "{json}");
         let source = findings[0]["source"].as_str().expect("nodes").to_owned();
-        assert!(source.contains("two.pam"), "{json}");
+        assert!(source.contains("mlp.rs"), "{json}");
         let table = place.pamc(&format!("audit {file}"));
         assert!(table.stdout.contains(&source), "{}", table.stdout);
         table.failure(&["1 of 1"]);
