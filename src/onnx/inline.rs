@@ -9,8 +9,9 @@ use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodePr
 
 /// Functions may call functions this deep.
 const MAX_DEPTH: usize = 32;
-/// Nodes a graph may have after replacement: functions that call functions grow exponentially.
-const MAX_NODES: usize = 1 << 17;
+/// Nodes a graph may have after replacement: functions that call functions grow exponentially. Training
+/// steps that pamc itself writes have a quarter of a million.
+const MAX_NODES: usize = 1 << 19;
 /// Bytes that all bodies put in place of calls may take: each copies names and constants.
 const MAX_BYTES: usize = 1 << 28;
 

@@ -1,5 +1,11 @@
 //! LLVM IR, as text or bitcode.
 
+mod call;
+mod intrinsics;
+mod values;
+
+use values::{bytes, is_called_here_only, is_pointer, is_vector, line, name, offset};
+
 use super::{
     Finding, Kind, Nodes, Report, calls,
     flow::{Action, Flow, Operation, Role, Source, Value},
@@ -9,71 +15,29 @@ use super::{
 };
 use crate::{
     Error,
-    codegen::{c_string, initialize},
+    codegen::{LlvmModule, c_string},
 };
 use llvm_sys::{
-    LLVMLinkage, LLVMOpcode, LLVMTypeKind, LLVMValueKind, core::*, debuginfo::*, ir_reader::*,
-    prelude::*, target::*,
+    LLVMLinkage, LLVMOpcode, LLVMTypeKind, LLVMValueKind, core::*, debuginfo::*, prelude::*,
+    target::*,
 };
 use std::{
     collections::{HashMap, HashSet},
-    ffi::{CStr, c_char},
     ptr::null_mut,
     slice,
 };
 
 const STORED: Role = Role::Sink("is stored in memory");
 
-/// An owned module in its own context.
-struct Module {
-    context: LLVMContextRef,
-    module: LLVMModuleRef,
-}
-
-impl Drop for Module {
-    fn drop(&mut self) {
-        // SAFETY: both are owned; the module goes before its context.
-        unsafe {
-            if !self.module.is_null() {
-                LLVMDisposeModule(self.module);
-            }
-            LLVMContextDispose(self.context);
-        }
-    }
-}
-
-impl Module {
-    fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        initialize();
-        // SAFETY: the buffer is copied with a NUL after it and becomes the parser's.
-        unsafe {
-            let context = LLVMContextCreate();
-            let start = bytes.as_ptr().cast::<c_char>();
-            let buffer =
-                LLVMCreateMemoryBufferWithMemoryRangeCopy(start, bytes.len(), c"input".as_ptr());
-            let mut owned = Self { context, module: null_mut() };
-            let mut text = null_mut();
-            if LLVMParseIRInContext2(context, buffer, &mut owned.module, &mut text) != 0 {
-                let message = CStr::from_ptr(text).to_string_lossy().into_owned();
-                LLVMDisposeMessage(text);
-                owned.module = null_mut();
-                LLVMDisposeMemoryBuffer(buffer);
-                return Err(Error::Llvm { stage: "read LLVM IR", message });
-            }
-            LLVMDisposeMemoryBuffer(buffer);
-            Ok(owned)
-        }
-    }
-}
-
 /// Audits a module of LLVM IR.
 pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
-    let module = Module::parse(bytes)?;
+    let owned = LlvmModule::parse(bytes)?;
+    let module = owned.raw();
     let mut walk = Walk::new();
     // SAFETY: every handle stems from the module, which outlives the walk.
     unsafe {
-        walk.layout = LLVMGetModuleDataLayout(module.module);
-        let mut function = LLVMGetFirstFunction(module.module);
+        walk.layout = LLVMGetModuleDataLayout(module);
+        let mut function = LLVMGetFirstFunction(module);
         while !function.is_null() {
             if LLVMIsDeclaration(function) == 0 {
                 walk.function(function);
@@ -82,7 +46,7 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
         }
         walk.memory.solve(&mut walk.flow, Some(walk.captured));
         let mut nodes = Nodes::default();
-        let global = LLVMGetNamedGlobal(module.module, c_string(SYMBOL).as_ptr());
+        let global = LLVMGetNamedGlobal(module, c_string(SYMBOL).as_ptr());
         if !global.is_null() && !LLVMGetInitializer(global).is_null() {
             let mut length = 0;
             let data = LLVMGetAsString(LLVMGetInitializer(global), &mut length);
@@ -410,122 +374,6 @@ impl Walk {
         value
     }
 
-    unsafe fn call(&mut self, i: LLVMValueRef) {
-        // SAFETY: as above.
-        unsafe {
-            let callee = LLVMGetCalledValue(i);
-            let count = LLVMGetNumArgOperands(i);
-            let arguments: Vec<LLVMValueRef> = (0..count).map(|n| LLVMGetOperand(i, n)).collect();
-            let values: Vec<Value> = arguments.iter().map(|a| self.value(*a)).collect();
-            let result = self.value(i);
-            if !LLVMIsAInlineAsm(callee).is_null() {
-                let mut length = 0;
-                LLVMGetInlineAsmAsmString(callee, &mut length);
-                if length > 0 {
-                    self.find(i, Kind::Unknown, "inline assembly".into(), None);
-                }
-                return self.push(i, "call".into(), Action::None, Vec::new(), vec![result]);
-            }
-            if LLVMIsAFunction(callee).is_null() {
-                let reason = Some("calls an address that is computed".into());
-                self.find(i, Kind::UnknownCall, "call".into(), reason);
-                arguments.iter().for_each(|a| self.leak(*a));
-                self.memory.unknown(result);
-                return;
-            }
-            let symbol = name(callee);
-            if LLVMIsDeclaration(callee) == 0 {
-                for (n, value) in values.iter().enumerate() {
-                    let parameter = self.value(LLVMGetParam(callee, n as u32));
-                    self.flow.copy(*value, parameter);
-                    self.escape(arguments[n]);
-                }
-                let returned = self.result(callee);
-                self.flow.copy(returned, result);
-                return self.push(i, symbol, Action::None, Vec::new(), vec![result]);
-            }
-            if let Some(intrinsic) = symbol.strip_prefix("llvm.") {
-                return self.intrinsic(i, intrinsic, &arguments, &values, result);
-            }
-            self.flow.set_source(result, Source::Data);
-            self.memory.unknown(result);
-            let calls_back = calls::calls_back(&symbol);
-            if calls_back.is_none() && calls::known(&symbol).is_none_or(|known| known.writes) {
-                for argument in &arguments {
-                    self.escape(*argument);
-                    self.leak(*argument);
-                }
-            }
-            let Some(known) = calls::known(&symbol) else {
-                return self.find(i, calls::kind(&symbol), symbol, None);
-            };
-            let roles = known.arguments.iter().copied().chain(std::iter::repeat(Role::Address));
-            let operands: Vec<_> = values.iter().copied().zip(roles).collect();
-            for (value, _) in operands.iter().filter(|o| o.1 == Role::Value) {
-                self.flow.copy(*value, self.captured);
-            }
-            self.callback(&arguments, &values, calls_back);
-            self.push(i, symbol, Action::None, operands, Vec::new());
-        }
-    }
-
-    /// A runtime calls functions it is given with the arguments after them.
-    unsafe fn callback(
-        &mut self,
-        arguments: &[LLVMValueRef],
-        values: &[Value],
-        calls_back: Option<calls::CallsBack>,
-    ) {
-        // SAFETY: as above.
-        unsafe {
-            for argument in arguments {
-                if LLVMIsAFunction(*argument).is_null() || LLVMIsDeclaration(*argument) != 0 {
-                    continue;
-                }
-                for n in 0..LLVMCountParams(*argument) as usize {
-                    let parameter = self.value(LLVMGetParam(*argument, n as u32));
-                    match calls_back {
-                        Some(c) if n >= c.parameter => {
-                            let given = values.get(n - c.parameter + c.argument);
-                            given.into_iter().for_each(|v| self.flow.copy(*v, parameter));
-                        }
-                        Some(_) => {}
-                        None => values.iter().skip(3).for_each(|v| self.flow.copy(*v, parameter)),
-                    }
-                }
-            }
-        }
-    }
-
-    unsafe fn intrinsic(
-        &mut self,
-        i: LLVMValueRef,
-        intrinsic: &str,
-        arguments: &[LLVMValueRef],
-        values: &[Value],
-        result: Value,
-    ) {
-        // SAFETY: as above.
-        unsafe {
-            let scalar = !is_vector(LLVMTypeOf(i));
-            let Some((action, roles, source)) = intrinsics::meaning(intrinsic, scalar) else {
-                return self.find(i, Kind::Unknown, format!("llvm.{intrinsic}"), None);
-            };
-            self.flow.set_source(result, source);
-            let last = roles.last().copied().unwrap_or(Role::Value);
-            let roles = roles.iter().copied().chain(std::iter::repeat(last));
-            let operands = values.iter().copied().zip(roles).collect();
-            if ["memcpy", "memmove"].iter().any(|m| intrinsic.starts_with(m)) {
-                arguments.iter().for_each(|a| self.escape(*a));
-            }
-            if !["lifetime.", "assume"].iter().any(|m| intrinsic.starts_with(m)) {
-                arguments.iter().for_each(|a| self.leak(*a));
-            }
-            self.memory.unknown(result);
-            self.push(i, format!("llvm.{intrinsic}"), action, operands, vec![result]);
-        }
-    }
-
     unsafe fn push(
         &mut self,
         i: LLVMValueRef,
@@ -565,112 +413,6 @@ impl Walk {
     }
 }
 
-unsafe fn name(value: LLVMValueRef) -> String {
-    let mut length = 0;
-    // SAFETY: the caller's promise.
-    unsafe {
-        let start = LLVMGetValueName2(value, &mut length).cast::<u8>();
-        String::from_utf8_lossy(slice::from_raw_parts(start, length)).into_owned()
-    }
-}
-
-unsafe fn is_pointer(ty: LLVMTypeRef) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe { LLVMGetTypeKind(ty) == LLVMTypeKind::LLVMPointerTypeKind }
-}
-
-/// Bytes of a value in memory, where its type says how many.
-unsafe fn bytes(layout: LLVMTargetDataRef, ty: LLVMTypeRef) -> i64 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match LLVMGetTypeKind(ty) {
-            // As many as fit: a load of less would miss what is stored.
-            LLVMTypeKind::LLVMScalableVectorTypeKind => 256,
-            _ => LLVMStoreSizeOfType(layout, ty) as i64,
-        }
-    }
-}
-
-/// Bytes that an address computation adds, if that is known.
-unsafe fn offset(layout: LLVMTargetDataRef, gep: LLVMValueRef) -> Option<i64> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut ty = LLVMGetGEPSourceElementType(gep);
-        let mut bytes = 0;
-        for n in 1..LLVMGetNumOperands(gep) as u32 {
-            let index = LLVMGetOperand(gep, n);
-            if LLVMIsAConstantInt(index).is_null() {
-                return None;
-            }
-            let index = LLVMConstIntGetSExtValue(index);
-            if n > 1 && LLVMGetTypeKind(ty) == LLVMTypeKind::LLVMStructTypeKind {
-                bytes += LLVMOffsetOfElement(layout, ty, index as u32) as i64;
-                ty = LLVMStructGetTypeAtIndex(ty, index as u32);
-                continue;
-            }
-            if n > 1 {
-                ty = LLVMGetElementType(ty);
-            }
-            if LLVMGetTypeKind(ty) == LLVMTypeKind::LLVMScalableVectorTypeKind {
-                return None;
-            }
-            bytes += index * LLVMABISizeOfType(layout, ty) as i64;
-        }
-        Some(bytes)
-    }
-}
-
-/// Whether all calls of a function are in the module: by name, or by a runtime that is given it.
-unsafe fn is_called_here_only(function: LLVMValueRef) -> bool {
-    use LLVMLinkage::{LLVMInternalLinkage, LLVMPrivateLinkage};
-    // SAFETY: the caller's promise.
-    unsafe {
-        if !matches!(LLVMGetLinkage(function), LLVMInternalLinkage | LLVMPrivateLinkage) {
-            return false;
-        }
-        let mut at = LLVMGetFirstUse(function);
-        while !at.is_null() {
-            let user = LLVMGetUser(at);
-            let calls = !LLVMIsACallInst(user).is_null() && {
-                let callee = LLVMGetCalledValue(user);
-                let stored =
-                    (0..LLVMGetNumArgOperands(user)).any(|n| LLVMGetOperand(user, n) == function);
-                let runtime = !LLVMIsAFunction(callee).is_null()
-                    && calls::calls_back(&name(callee)).is_some();
-                callee == function && !stored || runtime
-            };
-            if !calls {
-                return false;
-            }
-            at = LLVMGetNextUse(at);
-        }
-        true
-    }
-}
-
-unsafe fn is_vector(ty: LLVMTypeRef) -> bool {
-    // SAFETY: the caller's promise.
-    let kind = unsafe { LLVMGetTypeKind(ty) };
-    matches!(kind, LLVMTypeKind::LLVMVectorTypeKind | LLVMTypeKind::LLVMScalableVectorTypeKind)
-}
-
-/// File and line, if the module has debug information.
-unsafe fn line(i: LLVMValueRef) -> Option<String> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if LLVMInstructionGetDebugLoc(i).is_null() {
-            return None;
-        }
-        let mut length = 0;
-        let file = LLVMGetDebugLocFilename(i, &mut length);
-        if file.is_null() {
-            return None;
-        }
-        let file = String::from_utf8_lossy(slice::from_raw_parts(file.cast(), length as usize));
-        Some(format!("{file}:{}", LLVMGetDebugLocLine(i)))
-    }
-}
-
 /// What an intrinsic on vectors or scalars is, by its name without `llvm.`.
 pub(super) fn intrinsic(name: &str) -> Option<Action> {
     // The dialect separates words by points or underscores.
@@ -684,191 +426,4 @@ pub(super) fn intrinsic(name: &str) -> Option<Action> {
 /// The name of an instruction as LLVM's text has it.
 fn opcode_name(opcode: LLVMOpcode) -> String {
     format!("{opcode:?}").trim_start_matches("LLVM").to_ascii_lowercase()
-}
-
-mod intrinsics {
-    use super::{Action, Kind, Role, STORED, Source, names};
-
-    const VALUE: &[Role] = &[Role::Value];
-    const ADDRESS: &[Role] = &[Role::Address];
-    const CONDITION: &[Role] = &[Role::Condition];
-
-    /// Beginnings of intrinsics that compute no product: roles of the operands, the last for all that
-    /// follow, and where results come from.
-    const NEUTRAL: &[(&[&str], &[Role], Source)] = &[
-        (
-            &[
-                "fabs.",
-                "floor.",
-                "ceil.",
-                "trunc.",
-                "rint.",
-                "nearbyint.",
-                "round.",
-                "roundeven.",
-                "minnum.",
-                "maxnum.",
-                "minimum",
-                "maximum",
-                "copysign.",
-                "canonicalize.",
-                "smax.",
-                "smin.",
-                "umax.",
-                "umin.",
-                "abs.",
-                "ctpop.",
-                "ctlz.",
-                "cttz.",
-                "bswap.",
-                "bitreverse.",
-                "fshl.",
-                "fshr.",
-                "sadd.",
-                "uadd.",
-                "ssub.",
-                "usub.",
-                "sshl.sat",
-                "ushl.sat",
-                "vector.",
-                "experimental.vector.",
-                "vscale",
-                "stepvector",
-                "expect.",
-                "freeze",
-                "ptrmask",
-                "launder",
-                "strip",
-                "ssa.copy",
-                "threadlocal",
-                "vp.select",
-                "vp.merge",
-            ],
-            VALUE,
-            Source::Operands,
-        ),
-        (
-            &["fptosi.sat", "fptoui.sat", "lround", "lrint", "llround", "llrint"],
-            VALUE,
-            Source::Data,
-        ),
-        (
-            &["masked.load", "masked.gather", "masked.expandload", "vp.load", "vp.gather"],
-            &[Role::Address, Role::Condition, Role::Value],
-            Source::Data,
-        ),
-        (
-            &["masked.store", "masked.scatter", "masked.compressstore", "vp.store", "vp.scatter"],
-            &[STORED, Role::Address, Role::Condition],
-            Source::Operands,
-        ),
-        (&["memset"], &[Role::Address, STORED, Role::Address], Source::Operands),
-        (
-            &[
-                "memcpy",
-                "memmove",
-                "lifetime.",
-                "invariant.",
-                "prefetch",
-                "stacksave",
-                "stackrestore",
-                "dbg.",
-                "experimental.noalias",
-                "sideeffect",
-                "donothing",
-                "trap",
-                "debugtrap",
-                "va_",
-                "get.rounding",
-                "annotation",
-                "var.annotation",
-                "objectsize",
-                "is.constant",
-                "x86.sse.ldmxcsr",
-                "x86.sse.stmxcsr",
-                "aarch64.get.fpcr",
-                "aarch64.set.fpcr",
-                "nvvm.read.ptx.sreg.",
-                "nvvm.barrier",
-                "nvvm.bar.",
-                "nvvm.membar",
-                "nvvm.annotation",
-                "amdgcn.workitem.id",
-                "amdgcn.workgroup.id",
-                "amdgcn.workgroup.size",
-                "amdgcn.dispatch.ptr",
-                "amdgcn.implicitarg.ptr",
-                "amdgcn.kernarg.segment.ptr",
-                "amdgcn.s.barrier",
-                "amdgcn.s.waitcnt",
-                "amdgcn.sched",
-                "spv.thread.id",
-                "spv.group.id",
-                "frameaddress",
-                "returnaddress",
-                "amdgcn.s.setreg",
-                "amdgcn.s.getreg",
-                "nvvm.cp.async",
-                "nvvm.fence",
-                "nvvm.move",
-            ],
-            ADDRESS,
-            Source::Operands,
-        ),
-        (
-            &["assume", "is.fpclass", "get.active.lane.mask", "vp.icmp", "vp.fcmp"],
-            CONDITION,
-            Source::Operands,
-        ),
-        (
-            &[
-                "nvvm.fmax",
-                "nvvm.fmin",
-                "nvvm.fabs",
-                "nvvm.add.",
-                "nvvm.shfl",
-                "amdgcn.fmed3",
-                "amdgcn.readfirstlane",
-                "amdgcn.readlane",
-                "amdgcn.ds.bpermute",
-                "amdgcn.update.dpp",
-                "amdgcn.mov.dpp",
-                "nvvm.redux.sync",
-            ],
-            VALUE,
-            Source::Operands,
-        ),
-    ];
-
-    /// What an intrinsic is; `None` if it is not known.
-    pub(super) fn meaning(name: &str, scalar: bool) -> Option<(Action, &'static [Role], Source)> {
-        const FACTORS: &[Role] = &[Role::Factor];
-        let words = || name.split('.');
-        if words().any(|w| {
-            ["smul", "umul", "sdiv", "udiv", "srem", "urem", "mul24", "mulhi", "muli24", "mulu24"]
-                .contains(&w)
-        }) {
-            let action = match scalar || name.contains("with.overflow") {
-                true => Action::Integer,
-                false => Action::Data(Kind::VectorIntegerMultiply),
-            };
-            return Some((action, FACTORS, Source::Operands));
-        }
-        if words().any(|w| w == "mul") {
-            let kind = if name.contains(".f") || name.contains(".bf") || name.contains(".d") {
-                Kind::Multiply
-            } else {
-                Kind::VectorIntegerMultiply
-            };
-            return Some((Action::Data(kind), FACTORS, Source::Operands));
-        }
-        if words().any(|w| w == "div") {
-            return Some((Action::Data(Kind::Divide), FACTORS, Source::Operands));
-        }
-        if let Some(kind) = names::kind(name) {
-            return Some((Action::Data(kind), FACTORS, Source::Operands));
-        }
-        let row = NEUTRAL.iter().find(|(names, ..)| names.iter().any(|n| name.starts_with(n)))?;
-        Some((Action::None, row.1, row.2))
-    }
 }

@@ -1,11 +1,16 @@
 //! PTX: text of NVIDIA's virtual machine.
 
+mod opcodes;
+mod text;
+
 use super::{
     Finding, Kind, Nodes, Report, calls,
     flow::{Action, Flow, Role, Source},
     machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
 };
+use opcodes::{action, is_special};
 use std::collections::{HashMap, HashSet};
+use text::{immediate, split, statements};
 
 const STORED: Role = Role::Sink("is stored in memory");
 
@@ -26,77 +31,6 @@ pub(super) fn audit(text: &str) -> Report {
     report
 }
 
-/// Statements with their lines: split at semicolons, labels and braces, without comments.
-fn statements(text: &str) -> Vec<(u64, String)> {
-    let mut out = Vec::new();
-    let (mut current, mut start, mut braces) = (String::new(), 1, 0);
-    let mut block_comment = false;
-    for (n, line) in text.lines().enumerate() {
-        let n = n as u64 + 1;
-        let mut rest = line;
-        if block_comment {
-            let Some((_, after)) = rest.split_once("*/") else { continue };
-            (rest, block_comment) = (after, false);
-        }
-        let code = rest.split("//").next().unwrap_or_default();
-        let code = match code.split_once("/*") {
-            Some((before, after)) => {
-                block_comment = !after.contains("*/");
-                before
-            }
-            None => code,
-        };
-        for c in code.chars() {
-            if current.trim().is_empty() {
-                start = n;
-            }
-            // Braces within an instruction hold vectors; others open and close bodies.
-            let opens_body = c == '{'
-                && (current.trim().is_empty()
-                    || current.trim_end().ends_with(')') && current.trim_start().starts_with('.'));
-            let named = current.trim_start().starts_with('.');
-            match c {
-                '{' if opens_body || (named && !current.contains('=')) && braces == 0 => {
-                    out.push((start, format!("{} {{", current.trim())));
-                    current.clear();
-                }
-                '}' if current.trim().is_empty() && braces == 0 => out.push((n, "}".into())),
-                ';' => {
-                    out.push((start, current.trim().to_owned()));
-                    current.clear();
-                    braces = 0;
-                }
-                ':' if current.trim_start().starts_with('$') || is_label(&current) => {
-                    out.push((start, format!("{}:", current.trim())));
-                    current.clear();
-                }
-                _ => {
-                    braces += i32::from(c == '{') - i32::from(c == '}');
-                    current.push(c);
-                }
-            }
-        }
-        let directive = current.trim_start();
-        if [".version", ".target", ".address_size", ".loc", ".file"]
-            .iter()
-            .any(|d| directive.starts_with(d))
-        {
-            out.push((start, current.trim().to_owned()));
-            current.clear();
-        } else {
-            current.push(' ');
-        }
-    }
-    out
-}
-
-fn is_label(text: &str) -> bool {
-    let text = text.trim();
-    !text.is_empty()
-        && !text.starts_with('.')
-        && text.chars().all(|c| c.is_alphanumeric() || "_$%".contains(c))
-}
-
 #[derive(Default)]
 struct Reader {
     routines: Vec<Routine>,
@@ -109,167 +43,6 @@ struct Reader {
     inside: bool,
     parameters: Vec<String>,
     unknown: Vec<Finding>,
-}
-
-/// Instructions that compute no product, by the first word of their name.
-const NEUTRAL: &[&str] = &[
-    "abs",
-    "activemask",
-    "add",
-    "addc",
-    "alloca",
-    "and",
-    "applypriority",
-    "atom",
-    "bar",
-    "barrier",
-    "bfe",
-    "bfi",
-    "bfind",
-    "bmsk",
-    "bra",
-    "brev",
-    "brkpt",
-    "brx",
-    "call",
-    "clz",
-    "cnot",
-    "copysign",
-    "cp",
-    "createpolicy",
-    "cvt",
-    "cvta",
-    "discard",
-    "elect",
-    "exit",
-    "fence",
-    "fns",
-    "getctarank",
-    "griddepcontrol",
-    "isspacep",
-    "istypep",
-    "ld",
-    "ldmatrix",
-    "ldu",
-    "lop3",
-    "mapa",
-    "match",
-    "max",
-    "mbarrier",
-    "membar",
-    "min",
-    "mov",
-    "movmatrix",
-    "multimem",
-    "nanosleep",
-    "neg",
-    "not",
-    "or",
-    "pmevent",
-    "popc",
-    "prefetch",
-    "prefetchu",
-    "prmt",
-    "red",
-    "redux",
-    "ret",
-    "sad",
-    "selp",
-    "set",
-    "setmaxnreg",
-    "setp",
-    "shf",
-    "shfl",
-    "shl",
-    "shr",
-    "slct",
-    "st",
-    "stackrestore",
-    "stacksave",
-    "stmatrix",
-    "sub",
-    "subc",
-    "suld",
-    "suq",
-    "sust",
-    "sured",
-    "szext",
-    "testp",
-    "tex",
-    "tld4",
-    "trap",
-    "txq",
-    "vabsdiff",
-    "vadd",
-    "vmax",
-    "vmin",
-    "vote",
-    "vset",
-    "vshl",
-    "vshr",
-    "vsub",
-    "xor",
-];
-
-/// What an instruction is; `None` if it is not known.
-fn action(opcode: &str) -> Option<Action> {
-    let mut words = opcode.split('.');
-    let first = words.next().unwrap_or_default();
-    let float = opcode.split('.').any(|w| {
-        matches!(
-            w,
-            "f16"
-                | "f16x2"
-                | "bf16"
-                | "bf16x2"
-                | "f32"
-                | "f32x2"
-                | "f64"
-                | "tf32"
-                | "e4m3"
-                | "e5m2"
-        )
-    });
-    let data = |kind| Some(Action::Data(kind));
-    match first {
-        "mul" | "mul24" | "mad" | "mad24" | "madc" if !float => Some(Action::Integer),
-        "div" | "rem" if !float => Some(Action::Integer),
-        "mul" => data(Kind::Multiply),
-        "div" | "rem" => data(Kind::Divide),
-        "fma" | "mad" => data(Kind::FusedMultiplyAdd),
-        "sqrt" => data(Kind::SquareRoot),
-        "rcp" | "rsqrt" => data(Kind::Approximation),
-        "sin" | "cos" | "lg2" | "ex2" | "tanh" => data(Kind::Transcendental),
-        "dp4a" | "dp2a" | "mma" | "wmma" | "wgmma" | "tcgen05" => {
-            // Of the matrix instructions, some only move, wait or allocate.
-            let moves = [
-                "load",
-                "store",
-                "fence",
-                "commit_group",
-                "wait_group",
-                "ld",
-                "st",
-                "alloc",
-                "dealloc",
-                "wait",
-                "commit",
-                "cp",
-                "shift",
-                "relinquish_alloc_permit",
-            ];
-            let second = words.next().unwrap_or_default();
-            if moves.contains(&second) { Some(Action::None) } else { data(Kind::DotProduct) }
-        }
-        "vmad" => data(Kind::FusedMultiplyAdd),
-        _ if NEUTRAL.iter().any(|n| {
-            *n == first || (first.trim_end_matches(['2', '4']) == *n && first.starts_with('v'))
-        }) =>
-        {
-            Some(Action::None)
-        }
-        _ => None,
-    }
 }
 
 impl Reader {
@@ -587,90 +360,6 @@ impl Reader {
         let results: Vec<Reg> = results.iter().map(|r| self.register(r)).collect();
         c.control = Control::Call(Callee::Named(name, arguments, results));
     }
-}
-
-/// Registers that the machine sets: positions of threads, sizes of the launch.
-fn is_special(name: &str) -> bool {
-    const SPECIAL: &[&str] = &[
-        "%tid",
-        "%ntid",
-        "%ctaid",
-        "%nctaid",
-        "%laneid",
-        "%warpid",
-        "%nwarpid",
-        "%smid",
-        "%nsmid",
-        "%gridid",
-        "%clusterid",
-        "%nclusterid",
-        "%cluster_ctaid",
-        "%cluster_nctaid",
-        "%cluster_ctarank",
-        "%cluster_nctarank",
-        "%is_explicit_cluster",
-        "%lanemask_eq",
-        "%lanemask_le",
-        "%lanemask_lt",
-        "%lanemask_ge",
-        "%lanemask_gt",
-        "%clock",
-        "%clock_hi",
-        "%clock64",
-        "%envreg",
-        "%globaltimer",
-        "%total_smem_size",
-        "%dynamic_smem_size",
-        "%aggr_smem_size",
-        "%current_graph_exec",
-        "%warpsize",
-    ];
-    SPECIAL.contains(&name)
-}
-
-/// Splits operands at commas outside brackets.
-fn split(text: &str) -> Vec<String> {
-    let (mut depth, mut current, mut out) = (0, String::new(), Vec::new());
-    for c in text.chars() {
-        match c {
-            '(' | '{' | '[' => depth += 1,
-            ')' | '}' | ']' => depth -= 1,
-            ',' if depth == 0 => {
-                out.push(std::mem::take(&mut current).trim().to_owned());
-                continue;
-            }
-            '|' if depth == 0 => {
-                current.push(' ');
-                continue;
-            }
-            _ => {}
-        }
-        current.push(c);
-    }
-    if !current.trim().is_empty() {
-        out.push(current.trim().to_owned());
-    }
-    out
-}
-
-/// A number as PTX writes it; floats are no whole numbers but constants all the same.
-fn immediate(text: &str) -> Option<i128> {
-    let text = text.trim();
-    if text.starts_with("0f")
-        || text.starts_with("0d")
-        || text.starts_with("0F")
-        || text.starts_with("0D")
-    {
-        // Of no integer multiply, and a constant that is no power of two for the others.
-        return Some(3);
-    }
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |d| (true, d));
-    let digits = digits.trim_end_matches('U');
-    let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(hex) => i128::from_str_radix(hex, 16).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some(if negative { -value } else { value })
 }
 
 const PARAMETERS: usize = 64;

@@ -5,6 +5,7 @@ use crate::Error;
 use llvm_sys::{
     core::*,
     error::{LLVMDisposeErrorMessage, LLVMErrorRef, LLVMGetErrorMessage},
+    ir_reader::LLVMParseIRInContext2,
     prelude::*,
     support::LLVMParseCommandLineOptions,
     target::*,
@@ -73,7 +74,7 @@ pub(crate) fn c_string(text: &str) -> CString {
 }
 
 /// An LLVM module with its context.
-pub(super) struct Module {
+pub(crate) struct Module {
     context: LLVMContextRef,
     module: LLVMModuleRef,
 }
@@ -108,6 +109,32 @@ impl Module {
             Self { context, module: module.cast() }
         };
         if result.module.is_null() { Err(session.failure("translate")) } else { Ok(result) }
+    }
+
+    /// Reads a module of LLVM IR, text or bitcode.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        initialize();
+        // SAFETY: the buffer is copied with a NUL after it and is disposed of once it is read.
+        unsafe {
+            let start = bytes.as_ptr().cast::<c_char>();
+            let buffer =
+                LLVMCreateMemoryBufferWithMemoryRangeCopy(start, bytes.len(), c"input".as_ptr());
+            let mut owned = Self { context: LLVMContextCreate(), module: null_mut() };
+            let mut text = null_mut();
+            let failed =
+                LLVMParseIRInContext2(owned.context, buffer, &mut owned.module, &mut text) != 0;
+            LLVMDisposeMemoryBuffer(buffer);
+            if failed {
+                owned.module = null_mut();
+                return Err(Error::Llvm { stage: "read LLVM IR", message: take_message(text) });
+            }
+            Ok(owned)
+        }
+    }
+
+    /// The handle, valid as long as this lives.
+    pub(crate) fn raw(&self) -> LLVMModuleRef {
+        self.module
     }
 
     /// Optimizes the module and emits it.

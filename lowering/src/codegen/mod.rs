@@ -26,7 +26,7 @@ pub use gpu::{GpuObject, compile_gpu};
 pub use jit::Jit;
 pub(crate) use link::run_linker;
 pub use link::{link_shared, merge};
-pub(crate) use llvm::{c_string, initialize};
+pub(crate) use llvm::{Module as LlvmModule, c_string, initialize};
 pub use openmp::{set_threads, threads};
 pub(crate) use parts::Access;
 pub use parts::{Parts, build};
