@@ -1,7 +1,7 @@
 //! `pamc ops` and `pamc rules`: what the tables hold.
 
 use clap::Args;
-use pamc_passes::ops::{Kind, Op, all};
+use pamc_passes::ops::{Op, all};
 use pamc_passes::rules;
 use serde::Serialize;
 
@@ -49,12 +49,7 @@ struct OpRow {
 fn row(op: &'static Op) -> OpRow {
     OpRow {
         name: op.name,
-        kind: match op.kind {
-            Kind::Real => "real",
-            Kind::Composite => "composite",
-            Kind::Prim(p) if p.is_ordinary() => "ordinary",
-            Kind::Prim(_) => "primitive",
-        },
+        kind: op.kind_name(),
         operands: op.args,
         attributes: op.attrs.iter().map(|a| a.name).collect(),
         onnx: op.onnx,

@@ -6,6 +6,7 @@
 //! expanded after differentiation; and *primitives*, which the interpreter evaluates and the code
 //! generator emits.
 
+mod document;
 mod prim;
 mod real;
 mod rows;
@@ -13,6 +14,7 @@ mod shape;
 mod table;
 mod vjp;
 
+pub use document::page;
 pub use prim::Prim;
 pub use shape::{axes_of as reduced_axes, broadcast_shapes, normalize_axis};
 pub use table::{all, input, lookup};
