@@ -235,7 +235,9 @@ fn draw(cost: &Cost, svg: &mut String) -> Result<(), Box<dyn std::error::Error>>
     let root = SVGBackend::with_string(svg, (900, 420)).into_drawing_area();
     root.fill(&WHITE)?;
     let step = if cost.training { "a training step" } else { "one inference" };
-    let title = format!("Energy of {step} of {}, µJ (45 nm figures of Horowitz 2014)", cost.model);
+    let path = std::path::Path::new(&cost.model);
+    let model = path.file_name().map_or(cost.model.as_str().into(), |name| name.to_string_lossy());
+    let title = format!("Energy of {step} of {model}, µJ (45 nm figures of Horowitz 2014)");
     let most = cost.machines.iter().map(|m| m.price.energy).fold(0.0, f64::max).max(1e-12);
     let count = cost.machines.len();
     let mut chart = ChartBuilder::on(&root)
@@ -254,7 +256,7 @@ fn draw(cost: &Cost, svg: &mut String) -> Result<(), Box<dyn std::error::Error>>
     chart
         .configure_mesh()
         .disable_y_mesh()
-        .x_desc("µJ")
+        .x_desc("µJ, and how many times less than with float32 multiply")
         .y_label_formatter(&name)
         .label_style(("sans-serif", 14))
         .draw()?;
