@@ -38,7 +38,7 @@ pub(crate) unsafe fn text<'a>(raw: MlirStringRef) -> &'a str {
 }
 
 /// Collects what a printing function writes.
-fn printed(print: impl FnOnce(MlirStringCallback, *mut c_void)) -> String {
+pub(crate) fn printed(print: impl FnOnce(MlirStringCallback, *mut c_void)) -> String {
     unsafe extern "C" fn append(part: MlirStringRef, sink: *mut c_void) {
         // SAFETY: `sink` is the string below, which outlives the call of `print`.
         unsafe { (*sink.cast::<String>()).push_str(text(part)) }
@@ -369,6 +369,13 @@ impl Attribute {
             mlirAttributeIsAFlatSymbolRef(self.0)
                 .then(|| text(mlirFlatSymbolRefAttrGetValue(self.0)).to_owned())
         }
+    }
+    /// The last name in a symbol reference.
+    pub fn leaf(self) -> Option<String> {
+        self.symbol().or_else(|| unsafe {
+            mlirAttributeIsASymbolRef(self.0)
+                .then(|| text(mlirSymbolRefAttrGetLeafReference(self.0)).to_owned())
+        })
     }
     pub fn text(self) -> String {
         printed(|callback, sink| unsafe { mlirAttributePrint(self.0, callback, sink) })

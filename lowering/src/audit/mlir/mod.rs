@@ -8,7 +8,7 @@ use super::{
     flow::{Action, Flow, Operation, Role, Source, Value},
 };
 use crate::Error;
-use crate::opt::ir::Op;
+use crate::opt::ir::{Op, Val, printed};
 use melior::{
     Context,
     dialect::DialectRegistry,
@@ -16,37 +16,11 @@ use melior::{
 };
 use mlir_sys::*;
 use roles::{role, source};
-use std::{
-    collections::{BTreeSet, HashMap},
-    ffi::c_void,
-};
+use std::collections::{BTreeSet, HashMap};
 pub(crate) use table::{action, combination};
 
 const STORED: Role = Role::Sink("is stored in memory");
 const CONVERTED: Role = Role::Sink("is converted to a float");
-
-/// Text that MLIR prints through a callback.
-fn printed(print: impl FnOnce(MlirStringCallback, *mut c_void)) -> String {
-    unsafe extern "C" fn append(text: MlirStringRef, out: *mut c_void) {
-        // SAFETY: the pointer is the vector below, the text as long as it says.
-        unsafe {
-            let bytes = std::slice::from_raw_parts(text.data.cast::<u8>(), text.length);
-            (*out.cast::<Vec<u8>>()).extend_from_slice(bytes);
-        }
-    }
-    let mut out: Vec<u8> = Vec::new();
-    print(Some(append), (&raw mut out).cast());
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn text(string: MlirStringRef) -> String {
-    if string.data.is_null() {
-        return String::new();
-    }
-    // SAFETY: a string reference of a live context.
-    let bytes = unsafe { std::slice::from_raw_parts(string.data.cast::<u8>(), string.length) };
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// Audits a module of MLIR.
 pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
@@ -166,13 +140,13 @@ impl Walk {
         // SAFETY: as above.
         unsafe {
             let name = name(op);
-            if is_function(&name)
+            if is_function(name)
                 && let Some(symbol) = string(op, "sym_name")
             {
                 self.functions.insert(symbol, op);
             }
             for inner in Self::regions(op).into_iter().flatten().flat_map(|b| Self::operations(b)) {
-                if !is_function(&name) {
+                if !is_function(name) {
                     self.declare(inner);
                 }
             }
@@ -184,14 +158,14 @@ impl Walk {
         unsafe {
             let name = name(op);
             let outermost = self.stack.is_empty();
-            let holds = is_function(&name) || outermost;
+            let holds = is_function(name) || outermost;
             if holds {
                 let symbol = string(op, "sym_name").unwrap_or_else(|| "module".into());
                 let at = self.flow.function(symbol);
                 self.stack.push(at);
             }
-            if !is_function(&name) && !outermost {
-                self.judge(op, &name);
+            if !is_function(name) && !outermost {
+                self.judge(op, name);
             }
             for block in Self::regions(op).into_iter().flatten() {
                 for inner in Self::operations(block) {
@@ -312,7 +286,7 @@ impl Walk {
             while !mlirOpOperandIsNull(used) {
                 let owner = name(mlirOpOperandGetOwner(used));
                 let number = mlirOpOperandGetOperandNumber(used);
-                let accesses = match owner.as_str() {
+                let accesses = match owner {
                     "llvm.load" | "memref.load" => number == 0,
                     "llvm.store" | "memref.store" => number == 1,
                     _ => false,
@@ -411,7 +385,7 @@ impl Walk {
             let parent = mlirOperationGetParentOperation(op);
             let parent_name = self::name(parent);
             let condition = usize::from(matches!(name, "scf.condition"));
-            if is_function(&parent_name) {
+            if is_function(parent_name) {
                 let symbol = string(parent, "sym_name").unwrap_or_default();
                 let private = string(parent, "sym_visibility").is_some_and(|v| v == "private");
                 for (n, (value, role)) in roles.iter_mut().enumerate() {
@@ -420,7 +394,7 @@ impl Walk {
                         returned.push(self.flow.value(Source::Operands));
                     }
                     self.flow.copy(*value, returned[n]);
-                    let ty = printed(|f, d| mlirTypePrint(mlirValueGetType(operands[n]), f, d));
+                    let ty = Val(operands[n]).ty().text();
                     let address = ty == "index" || ty.starts_with("!llvm.ptr");
                     *role = match private || address {
                         true => Role::Address,
@@ -436,7 +410,7 @@ impl Walk {
                 }
             }
             let stores =
-                begins(&parent_name, &["linalg.", "tensor.generate", "memref.generic_atomic"]);
+                begins(parent_name, &["linalg.", "tensor.generate", "memref.generic_atomic"]);
             for (n, (value, role)) in roles.iter_mut().enumerate() {
                 for target in &targets {
                     if mlirTypeEqual(mlirValueGetType(operands[n]), mlirValueGetType(*target)) {
@@ -560,43 +534,24 @@ fn is_terminator(name: &str) -> bool {
     ) || name.ends_with("yield")
 }
 
-unsafe fn name(op: MlirOperation) -> String {
-    // SAFETY: the caller's promise.
-    unsafe { text(mlirIdentifierStr(mlirOperationGetName(op))) }
+fn name(op: MlirOperation) -> &'static str {
+    Op(op).name()
 }
 
 /// A string attribute.
-unsafe fn string(op: MlirOperation, name: &str) -> Option<String> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let key = MlirStringRef { data: name.as_ptr().cast(), length: name.len() };
-        let attribute = mlirOperationGetAttributeByName(op, key);
-        (!attribute.ptr.is_null() && mlirAttributeIsAString(attribute))
-            .then(|| text(mlirStringAttrGetValue(attribute)))
-    }
+fn string(op: MlirOperation, name: &str) -> Option<String> {
+    Op(op).attribute(name).and_then(|attribute| attribute.string())
 }
 
 /// The last name of a symbol attribute.
-unsafe fn symbol(op: MlirOperation, name: &str) -> Option<String> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let key = MlirStringRef { data: name.as_ptr().cast(), length: name.len() };
-        let attribute = mlirOperationGetAttributeByName(op, key);
-        if attribute.ptr.is_null() {
-            return None;
-        }
-        if mlirAttributeIsAFlatSymbolRef(attribute) {
-            return Some(text(mlirFlatSymbolRefAttrGetValue(attribute)));
-        }
-        mlirAttributeIsASymbolRef(attribute)
-            .then(|| text(mlirSymbolRefAttrGetLeafReference(attribute)))
-    }
+fn symbol(op: MlirOperation, name: &str) -> Option<String> {
+    Op(op).attribute(name).and_then(|attribute| attribute.leaf())
 }
 
 /// Place in the text and origin of an operation.
-unsafe fn location(op: MlirOperation) -> (String, Option<String>) {
-    // SAFETY: the caller's promise.
-    let text = printed(|f, d| unsafe { mlirLocationPrint(mlirOperationGetLocation(op), f, d) });
+fn location(op: MlirOperation) -> (String, Option<String>) {
+    // SAFETY: the location lives as long as the context.
+    let text = printed(|f, d| unsafe { mlirLocationPrint(Op(op).location(), f, d) });
     let inner = text.trim_start_matches("loc(").trim_end_matches(')');
     let in_buffer = inner.strip_prefix("\"-\":").or_else(|| inner.strip_prefix("-:"));
     if let Some(line) = in_buffer {
