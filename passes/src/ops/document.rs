@@ -62,11 +62,15 @@ fn interval((lo, hi): (f64, f64)) -> String {
 
 fn error(bound: &Bound) -> String {
     let relative = format!("{:.3} %", 100.0 * bound.rel);
+    let absolute = match bound.abs {
+        abs if abs < 1e-9 => format!("{abs:e}"),
+        abs => abs.to_string(),
+    };
     let size = match (bound.rel, bound.abs) {
         (0.0, 0.0) => "exact".to_string(),
         (_, 0.0) => relative,
-        (0.0, abs) => abs.to_string(),
-        (_, abs) => format!("{relative} + {abs}"),
+        (0.0, _) => absolute,
+        (_, _) => format!("{relative} + {absolute}"),
     };
     let holds = match bound.holds == bound.domain {
         true => String::new(),

@@ -37,16 +37,18 @@ fn cosh(cx: &mut Cx<'_>, site: Site<'_>) -> NodeId {
     cx.add(up, down)
 }
 
-/// ln(a + root), and ln 2a for large a.
+/// ln(a + root), and ln a + ln 2 for large a.
 fn log_of_sum(cx: &mut Cx<'_>, a: NodeId, root: impl Fn(&mut Cx<'_>, NodeId) -> NodeId) -> NodeId {
     let limit = cx.scalar(LARGE);
     let large = cx.gt(a, limit);
     let held = cx.min(a, limit);
     let root = root(cx, held);
     let sum = cx.add(held, root);
-    let double = cx.scale2(a, 1);
-    let under = cx.select(large, double, sum);
-    cx.log(under)
+    let under = cx.select(large, a, sum);
+    let l = cx.log(under);
+    let (rest, none) = (cx.scalar(std::f32::consts::LN_2), cx.scalar(0f32));
+    let rest = cx.select(large, rest, none);
+    cx.add(l, rest)
 }
 
 /// ln(|x| + √(x² + 1)) with x's sign; in ordinary arithmetic near 0 the series.
@@ -185,7 +187,7 @@ pub static ROWS: &[Op] = &[
     checked(
         Op {
             onnx: &["Asinh"],
-            ..unary("asinh", asinh, "ln(|x| + √(x² + 1)) with x's sign; ln 2|x| for large x.")
+            ..unary("asinh", asinh, "ln(|x| + √(x² + 1)) with x's sign; ln|x| + ln 2 for large x.")
         },
         |x| x[0].asinh(),
         everywhere(bound(0.001, 0.068, -20.0, 20.0)),
@@ -193,7 +195,7 @@ pub static ROWS: &[Op] = &[
     checked(
         Op {
             onnx: &["Acosh"],
-            ..unary("acosh", acosh, "ln(x + √((x − 1)(x + 1))); ln 2x for large x.")
+            ..unary("acosh", acosh, "ln(x + √((x − 1)(x + 1))); ln x + ln 2 for large x.")
         },
         |x| x[0].acosh(),
         over(bound(0.001, 0.0627, 1.0, 100.0), 1.0, f64::INFINITY),
