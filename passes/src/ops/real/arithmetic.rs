@@ -258,7 +258,10 @@ pub static ROWS: &[Op] = &[
                  where |a / b| ≥ 2³².",
             )
         },
-        |x| x[0] % x[1],
+        |x| match (x[0] / x[1]).abs() >= f64::from(QUOTIENT_BITS).exp2() {
+            true => 0.0,
+            false => x[0] % x[1],
+        },
         bound(0.0, 0.0, -1000.0, 1000.0),
     ),
     checked(
