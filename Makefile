@@ -63,7 +63,7 @@ fuzz-coverage: setup ## The same under libFuzzer, guided by coverage, from SEED=
 	mkdir -p target/fuzz/corpus
 	cp $(SEED) target/fuzz/corpus
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/.ci/sancov.sh PAMC_FUZZ_SEED=$(CURDIR)/$(SEED) \
-		cargo test --release --features libfuzzer --test fuzz_coverage -- $(CURDIR)/target/fuzz/corpus \
+		cargo run --release --features libfuzzer --example fuzz_coverage -- $(CURDIR)/target/fuzz/corpus \
 		-max_total_time=$(or $(SECONDS),60) -timeout=10 -rss_limit_mb=1024
 
 onnxruntime: build ## Execute what --emit onnx writes in ONNX Runtime (from PyPI) and compare the bits
