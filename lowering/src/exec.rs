@@ -3,11 +3,12 @@
 pub mod peak;
 mod train;
 
-use std::alloc::{Layout as MemoryLayout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout as MemoryLayout, handle_alloc_error};
 use std::ffi::c_void;
 use std::mem::transmute;
-use std::ptr::NonNull;
+use std::ops::Range;
 
+use memmap2::MmapMut;
 use pamc_passes::interpret::{Values, check_inputs, flush};
 use pamc_passes::ir::{InputKind, Tensor};
 use pamc_passes::program::Program;
@@ -21,49 +22,42 @@ use crate::schedule::ALIGN;
 
 pub use train::{DataSet, TrainExecutable};
 
+/// Bytes of a huge page, on most machines.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// A zeroed, aligned block of memory.
 pub struct Block {
-    start: NonNull<u8>,
-    bytes: usize,
+    memory: MmapMut,
+    place: Range<usize>,
 }
 
-// SAFETY: it owns its memory like a boxed slice.
-unsafe impl Send for Block {}
-// SAFETY: shared references only read.
-unsafe impl Sync for Block {}
-
 impl Block {
-    /// A block of zeros.
+    /// A block of zeros, in huge pages where the system has them to give: training walks through many
+    /// matrices at once, and each of their rows would be on a page of its own.
     pub fn new(bytes: usize) -> Block {
-        let layout = Self::layout(bytes);
-        // SAFETY: the size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
-        Block { start, bytes }
-    }
-
-    fn layout(bytes: usize) -> MemoryLayout {
-        MemoryLayout::from_size_align(bytes.max(1), ALIGN)
-            .unwrap_or_else(|_| handle_alloc_error(MemoryLayout::new::<u8>()))
+        let align = if bytes < HUGE_PAGE { ALIGN } else { HUGE_PAGE };
+        // A mapping begins at a page, which only huge pages ask more than.
+        let size = bytes.max(ALIGN) + if align == ALIGN { 0 } else { align };
+        let memory = MmapMut::map_anon(size).unwrap_or_else(|_| {
+            let layout = MemoryLayout::from_size_align(size, ALIGN);
+            handle_alloc_error(layout.unwrap_or(MemoryLayout::new::<u8>()))
+        });
+        #[cfg(target_os = "linux")]
+        if let Err(error) = memory.advise(memmap2::Advice::HugePage) {
+            tracing::debug!("no huge pages: {error}");
+        }
+        let start = memory.as_ptr().align_offset(align);
+        Block { memory, place: start..start + bytes }
     }
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: owned and initialized.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+        &self.memory[self.place.clone()]
     }
 
     /// The bytes, to write.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: owned and initialized, and borrowed for writing.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout.
-        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+        &mut self.memory[self.place.clone()]
     }
 }
 

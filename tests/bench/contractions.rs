@@ -5,6 +5,7 @@ use std::mem::transmute;
 use std::time::Instant;
 
 use pamc_lowering::codegen::{Jit, Options, Target, compile};
+use pamc_lowering::exec::Block;
 use pamc_lowering::kernels::{
     Arith, KernelTarget, Kind, MatmulSpec, Operand, Output, emit_matmul, scratch_len,
 };
@@ -102,16 +103,16 @@ fn case(
             _ => (false, false),
         };
         let extremes = matches!(data, Data::Adversarial);
-        let a = fill(spec.a.len, 77, left, extremes);
-        let b = fill(spec.b.len, 78, right, extremes);
-        let at = fill(spec.out.len, 79, false, false);
-        let mut out = vec![0.0; spec.out.len];
-        let mut scratch = vec![0.0; scratch_len(&spec, &kernel)?];
+        let a = block(&fill(spec.a.len, 77, left, extremes));
+        let b = block(&fill(spec.b.len, 78, right, extremes));
+        let at = block(&fill(spec.out.len, 79, false, false));
+        let [mut out, mut scratch] =
+            [spec.out.len, scratch_len(&spec, &kernel)?].map(|len| Block::new(4 * len));
         let run = move || {
             let _ = &code;
             let start = Instant::now();
             for _ in 0..calls {
-                call(address, [&a, &b, &at], &mut out, &mut scratch, matches!(data, Data::Slope));
+                call(address, [&a, &b, &at], [&mut out, &mut scratch], matches!(data, Data::Slope));
             }
             Ok(start.elapsed().as_secs_f64())
         };
@@ -128,17 +129,20 @@ fn case(
     }
 }
 
-fn call(
-    address: *const c_void,
-    [a, b, at]: [&[f32]; 3],
-    out: &mut [f32],
-    scratch: &mut [f32],
-    slope: bool,
-) {
+/// Numbers in the memory that compiled programs have.
+fn block(numbers: &[f32]) -> Block {
+    let mut block = Block::new(size_of_val(numbers));
+    for (bytes, x) in block.bytes_mut().chunks_exact_mut(4).zip(numbers) {
+        bytes.copy_from_slice(&x.to_ne_bytes());
+    }
+    block
+}
+
+fn call(address: *const c_void, operands: [&Block; 3], results: [&mut Block; 2], slope: bool) {
     type P = *const f32;
     type M = *mut f32;
-    let [a, b, at] = [a, b, at].map(<[f32]>::as_ptr);
-    let [out, scratch] = [out, scratch].map(<[f32]>::as_mut_ptr);
+    let [a, b, at] = operands.map(|b| b.bytes().as_ptr() as P);
+    let [out, scratch] = results.map(|b| b.bytes_mut().as_mut_ptr() as M);
     // SAFETY: the signatures of the two kinds with bare pointers to buffers of the spec's lengths.
     unsafe {
         if slope {

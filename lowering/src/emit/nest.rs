@@ -26,7 +26,7 @@ use plan::{Facts, Kept, Pass};
 /// Lanes of a vector, which are those of a reduction.
 pub(super) const LANES: usize = 16;
 /// Values computed below which threads cost more than they save.
-const PARALLEL_VALUES: usize = 1 << 20;
+const PARALLEL_VALUES: usize = 1 << 18;
 /// Iterations that are enough to share out.
 const PARALLEL_ITERATIONS: usize = 64;
 

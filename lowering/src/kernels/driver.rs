@@ -227,18 +227,18 @@ impl Driver<'_> {
                 self.element(t, &operands, [element, &zero], plan.parallel);
             });
         }
-        let group = plan.group as i64;
-        let whole = batch / group;
-        t.each(false, whole, |t, number| {
-            let start = t.i64_op("muli", number, group);
-            t.each(plan.parallel, group, |t, copy| {
-                let element = t.bin("addi", &start, copy, "i64");
-                self.call_element(t, &operands, &element, copy);
+        // Elements one after the other share a copy, whose panels then stay in a cache.
+        let copies = plan.copies as i64;
+        let share = t.i64(plan.batch().div_ceil(plan.copies) as i64);
+        t.each(plan.parallel, copies, |t, copy| {
+            let start = t.bin("muli", copy, &share, "i64");
+            let end = t.bin("addi", &start, &share, "i64");
+            let batch = t.i64(batch);
+            let end = t.bin("minsi", &end, &batch, "i64");
+            t.loop_with([&start, &end], 1, &[], |t, element, _| {
+                self.call_element(t, &operands, element, copy);
+                Vec::new()
             });
-        });
-        t.each(plan.parallel, batch % group, |t, copy| {
-            let element = t.i64_op("addi", copy, whole * group);
-            self.call_element(t, &operands, &element, copy);
         });
     }
 

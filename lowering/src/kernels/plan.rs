@@ -10,10 +10,14 @@ use super::{Arith, CHUNK, KernelError, KernelTarget, Kind, MatmulSpec, Operand, 
 const PARALLEL_PRODUCTS: usize = 1 << 19;
 /// Products per batch element below which packing costs more than it saves.
 const DIRECT_PRODUCTS: usize = 512;
-/// Batch elements that have their own packed panels at one time.
-const BATCH_GROUP: usize = 32;
+/// Copies of packed panels, each for a share of the batch elements: at most so many threads.
+const COPIES: usize = 32;
 /// Rows and columns of a cache block.
 const BLOCK: (usize, usize) = (128, 256);
+/// The same where the operands do not stay in the last cache: blocks read them fewer times.
+const FAR_BLOCK: (usize, usize) = (512, 512);
+/// Elements of two operands that stay in the last cache beside their packed panels.
+const NEAR: usize = 1 << 22;
 /// Slots are whole cache lines.
 const LINE: usize = 16;
 
@@ -79,8 +83,8 @@ pub(super) struct Plan {
     pub parallel: bool,
     /// Parallel over batch elements rather than over blocks of each.
     pub over_batch: bool,
-    /// Batch elements packed at one time.
-    pub group: usize,
+    /// Copies of what is packed for each batch element.
+    pub copies: usize,
     /// Tiles in a cache block, down and across.
     pub block: (usize, usize),
     pub left: Packed,
@@ -129,7 +133,7 @@ impl Plan {
             direct: each <= DIRECT_PRODUCTS,
             parallel,
             over_batch,
-            group: if over_batch && parallel { batch.min(BATCH_GROUP) } else { 1 },
+            copies: if over_batch && parallel { batch.min(COPIES) } else { 1 },
             block,
             left: blank.clone(),
             right: blank,
@@ -251,7 +255,7 @@ impl Plan {
         let size = (facts + pack.facts() * panels * chunks).next_multiple_of(LINE);
         let shared = operand.strides[..operand.strides.len() - 2].iter().all(|&s| s == 0);
         let offset = self.scratch;
-        self.scratch += if shared { size } else { size * self.group };
+        self.scratch += if shared { size } else { size * self.copies };
         Packed {
             pack,
             panels,
@@ -427,7 +431,8 @@ fn choose_tile(spec: &MatmulSpec, target: &KernelTarget) -> Tile {
 
 /// Large enough to reuse panels from cache, small enough to give every thread several.
 fn choose_block(spec: &MatmulSpec, tile: &Tile) -> (usize, usize) {
-    let (mut down, mut across) = BLOCK;
+    let operands = spec.k * (spec.m + spec.n);
+    let (mut down, mut across) = if operands > NEAR { FAR_BLOCK } else { BLOCK };
     while down > 16 && spec.m.div_ceil(down) * spec.n.div_ceil(across) < 16 {
         if across > 64 && across >= 2 * down {
             across /= 2;
