@@ -6,6 +6,11 @@ use pamc_passes::ops::Prim;
 use super::super::view::{View, ViewOp};
 use super::{Fusion, MEMBERS, Work, gathered, kept_first, operand_ops, row_chain};
 
+/// Rows that are enough to share out: a kernel that computes row by row runs on threads by rows only.
+const ROWS: usize = 64;
+/// Nodes looked at to find a reduction.
+const NEAR: usize = 16;
+
 struct Inner {
     extents: Vec<usize>,
     /// The group's dimensions from here on become the inner ones.
@@ -50,6 +55,9 @@ impl Fusion<'_> {
 
     pub(super) fn place_elementwise(&mut self, id: NodeId, node: &Node) {
         let (stored, uses) = self.uses(id);
+        for (&group, chains) in &uses {
+            self.split_rows(id, group, chains);
+        }
         if let (false, 1, Some((&group, chains))) = (stored, uses.len(), uses.iter().next())
             && self.groups[group].members.len() < MEMBERS
         {
@@ -77,6 +85,58 @@ impl Fusion<'_> {
         let group = self.start(Work::Nest { outer: space, inner: None }, id);
         let chain = self.groups[group].full_chain();
         self.demand_operands(node, group, &[chain]);
+    }
+
+    /// Lets a group compute row by row if it uses a value that has one element a row and comes from
+    /// reductions along these rows: they may then be made there too, each in a pass of its own.
+    fn split_rows(&mut self, id: NodeId, group: usize, chains: &[Vec<ViewOp>]) {
+        let Work::Nest { outer, inner: None } = &self.groups[group].work else { return };
+        let rows = self.graph.node(id).ty.len();
+        let size = |dims: &[usize]| dims.iter().product::<usize>();
+        let split = (1..outer.len()).find(|&split| {
+            let (first, last) = outer.split_at(split);
+            let expected = self.view_through(id, &row_chain(first, last));
+            size(first) == rows
+                && expected.is_some()
+                && chains.iter().all(|c| self.view_through(id, c) == expected)
+        });
+        if let Some(split) = split
+            && rows >= ROWS
+            && self.can_precede(id, group)
+            && self.reduces_rows(id, rows, size(&outer[split..]))
+        {
+            let (outer, inner) = (outer[..split].to_vec(), outer[split..].to_vec());
+            self.groups[group].work = Work::Nest { outer, inner: Some(inner) };
+        }
+    }
+
+    /// True if a value with one element a row is made, element by element, from reductions of as many
+    /// rows of `count` elements.
+    fn reduces_rows(&self, id: NodeId, rows: usize, count: usize) -> bool {
+        let mut near = vec![id];
+        let mut next = 0;
+        while let Some(&id) = near.get(next) {
+            next += 1;
+            let node = self.graph.node(id);
+            match node.op.prim() {
+                Some(Prim::ReduceSum | Prim::ReduceMax | Prim::ReduceMin) => {
+                    if self.graph.node(node.inputs[0]).ty.len() == rows * count {
+                        return true;
+                    }
+                }
+                Some(prim) if prim.is_elementwise() => {
+                    let operands = node.inputs.iter().map(|i| self.based[i.index()].base);
+                    let of_rows = operands.filter(|&o| self.graph.node(o).ty.len() == rows);
+                    let new: Vec<_> = of_rows.filter(|o| !near.contains(o)).collect();
+                    near.extend(new);
+                }
+                _ => {}
+            }
+            if near.len() > NEAR {
+                break;
+            }
+        }
+        false
     }
 
     /// Chains that see a value differently.
