@@ -27,6 +27,10 @@ use plan::{Facts, Kept, Pass};
 pub(super) const LANES: usize = 16;
 /// Values computed below which threads cost more than they save.
 const PARALLEL_VALUES: usize = 1 << 18;
+/// Rows computed side by side.
+const BAND: usize = 2;
+/// Longer kernels would only grow.
+const BAND_EXPRS: usize = 48;
 /// Iterations that are enough to share out.
 const PARALLEL_ITERATIONS: usize = 64;
 
@@ -127,19 +131,31 @@ struct Emitter<'a> {
     passes: Vec<Pass>,
     /// Values that later passes read from a row buffer.
     kept: HashMap<usize, Kept>,
-    /// The row buffers.
+    /// The row buffers, those of each row of a band together.
     buffers: Vec<Value>,
+    /// Index along the last outer dimension of each row of a band, which are computed side by side: while
+    /// a sum of one waits for its last term, those of the others go on.
+    band: Vec<Option<Value>>,
+    /// Number of the current row in the band.
+    in_band: usize,
     /// Number of the current pass.
     pass: usize,
     /// Current indices.
     at: Vec<Option<Value>>,
     /// Current number of lanes.
     lanes: usize,
-    /// Values that do not depend on the inner dimensions.
+    /// What is computed, for each row of the band.
+    known: Vec<Known>,
+}
+
+/// Values that are computed.
+#[derive(Clone, Default)]
+struct Known {
+    /// Those that do not depend on the inner dimensions.
     row: HashMap<usize, Value>,
     /// What operands of the row scale others by, in `⊘` and in `⊙`.
     factors: HashMap<(usize, bool), Factor>,
-    /// Values at the current inner indices.
+    /// Those at the current inner indices.
     point: HashMap<usize, Value>,
 }
 
@@ -159,13 +175,15 @@ impl<'a> Emitter<'a> {
             pass: 0,
             at: vec![None; nest.outer.len() + nest.inner.len()],
             lanes: LANES,
-            row: HashMap::new(),
-            factors: HashMap::new(),
-            point: HashMap::new(),
+            band: vec![None],
+            in_band: 0,
+            known: vec![Known::default()],
         };
         e.mode = e.choose_mode();
         if e.b.code() == Code::Cpu {
             e.kept = e.facts.kept(nest, e.mode, &e.passes);
+            e.band = vec![None; e.choose_band()];
+            e.known.resize(e.band.len(), Known::default());
         }
         e.parallel = parallel && nest.points() * nest.exprs.len() >= PARALLEL_VALUES;
         e
@@ -194,6 +212,39 @@ impl<'a> Emitter<'a> {
         Mode::Rows
     }
 
+    /// How many rows to compute side by side.
+    fn choose_band(&self) -> usize {
+        let nest = self.nest;
+        let rows = nest.outer.last().copied().unwrap_or(1);
+        let row = nest.inner.iter().product::<usize>();
+        let fits = BAND * self.kept.len() * row * 4 <= plan::ROW_BYTES;
+        let reduces = self.mode == Mode::Rows && nest.reduces() && nest.ordered == (0, 0);
+        let some = reduces && fits && nest.exprs.len() <= BAND_EXPRS && rows.is_multiple_of(BAND);
+        if some { BAND } else { 1 }
+    }
+
+    /// What is known of the current row.
+    fn known(&mut self) -> &mut Known {
+        &mut self.known[self.in_band]
+    }
+
+    /// Goes on at another row of the band.
+    fn select(&mut self, row: usize) {
+        self.in_band = row;
+        if self.band.len() > 1 {
+            self.at[self.nest.outer.len() - 1] = self.band[row];
+        }
+    }
+
+    /// Does the same for every row of the band.
+    fn each_row(&mut self, mut body: impl FnMut(&mut Self)) {
+        for row in 0..self.band.len() {
+            self.select(row);
+            body(self);
+        }
+        self.select(0);
+    }
+
     /// The dimension that lanes lie along.
     fn vector_dim(&self) -> Option<usize> {
         let outer = self.nest.outer.len();
@@ -220,9 +271,10 @@ impl<'a> Emitter<'a> {
     /// The value of an expression at the current indices.
     fn value(&mut self, expr: usize) -> Value {
         let inner = self.inner(expr);
-        let cache = if inner { &self.point } else { &self.row };
-        if let Some(known) = cache.get(&expr) {
-            return *known;
+        let known = self.known();
+        let cache = if inner { &known.point } else { &known.row };
+        if let Some(value) = cache.get(&expr) {
+            return *value;
         }
         let value = match self.kept.get(&expr).copied() {
             Some(kept) if self.pass > kept.pass => self.recall(expr, kept),
@@ -233,7 +285,8 @@ impl<'a> Emitter<'a> {
             }
             None => self.compute(expr),
         };
-        let cache = if inner { &mut self.point } else { &mut self.row };
+        let known = self.known();
+        let cache = if inner { &mut known.point } else { &mut known.row };
         cache.insert(expr, value);
         value
     }
@@ -302,16 +355,28 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Everything at one outer index (or one vector of them).
+    /// Everything at one outer index (or one vector of them, or a band).
     fn row_body(&mut self) {
+        if let (Some(last), true) = (self.nest.outer.len().checked_sub(1), self.band.len() > 1) {
+            self.band[0] = self.at[last];
+            for row in 1..self.band.len() {
+                let step = self.index(row);
+                self.band[row] =
+                    self.at[last].map(|first| self.b.binary("arith.addi", first, step));
+            }
+        }
         for pass in 0..self.passes.len() {
             self.pass = pass;
             self.inner_loops(pass);
         }
         let rest = self.row_stores();
-        self.store_all(&rest);
-        self.row.clear();
-        self.factors.clear();
+        self.each_row(|e| e.store_all(&rest));
+        self.forget();
+    }
+
+    /// Leaves the band.
+    fn forget(&mut self) {
+        self.known.fill(Known::default());
     }
 
     /// Stores outside the loops over the inner dimensions.

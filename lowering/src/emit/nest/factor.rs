@@ -42,19 +42,19 @@ impl Emitter<'_> {
     /// Works out what scales the other operand of an expression, if that is the same in the whole loop.
     pub(super) fn prepare_factor(&mut self, expr: usize) {
         let Some(Scaling { by, divide, .. }) = self.scaling(expr) else { return };
-        if self.factors.contains_key(&(by, divide)) {
+        if self.known().factors.contains_key(&(by, divide)) {
             return;
         }
         let y = self.value(by);
         let factor = Factor::new(self.b, y, divide, shrinks(&self.nest.exprs[by], divide));
-        self.factors.insert((by, divide), factor);
+        self.known().factors.insert((by, divide), factor);
     }
 
     /// The value of a product or quotient with an operand of the row.
     pub(super) fn scaled_by_row(&mut self, expr: usize, lanes: Option<usize>) -> Option<Value> {
         let Scaling { scaled, by, divide } = self.scaling(expr)?;
         self.prepare_factor(expr);
-        let factor = self.factors[&(by, divide)];
+        let factor = self.known().factors[&(by, divide)];
         let factor = factor.map(|part| self.widen(part, lanes));
         let value = self.value(scaled);
         let value = self.widen(value, lanes);
@@ -72,7 +72,7 @@ impl Emitter<'_> {
         }
         let len = self.nest.inner.iter().product::<usize>();
         let len = self.b.int(VecTy::scalar(Elem::I64), len as i64);
-        for (_, elem) in kept {
+        for (_, elem) in kept.repeat(self.band.len()) {
             // A pointer: no type of values has a name for it.
             let buffer = self.b.fresh(INDEX);
             self.b.line(format_args!(
@@ -97,7 +97,7 @@ impl Emitter<'_> {
         let place = self.b.fresh(INDEX);
         self.b.line(format_args!(
             "{place} = llvm.getelementptr {}[{at}] : (!llvm.ptr, i64) -> !llvm.ptr, {}",
-            self.buffers[kept.buffer],
+            self.buffers[self.in_band * self.kept.len() + kept.buffer],
             elem.name()
         ));
         place

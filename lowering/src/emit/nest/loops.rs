@@ -22,10 +22,15 @@ impl Emitter<'_> {
             return self.columns();
         }
         let extent = self.nest.outer[d];
-        self.for_loop(extent, 1, |e, iv| {
+        self.for_loop(extent, self.step(d), |e, iv| {
             e.at[d] = Some(iv);
             e.outer(d + 1);
         });
+    }
+
+    /// From one iteration to the next of an outer dimension.
+    fn step(&self, d: usize) -> usize {
+        if d + 1 == self.nest.outer.len() { self.band.len() } else { 1 }
     }
 
     /// How many leading dimensions are worth sharing out over threads.
@@ -50,7 +55,8 @@ impl Emitter<'_> {
     }
 
     fn parallel_loops(&mut self, count: usize) {
-        let (zero, one) = (self.index(0), self.index(1));
+        let zero = self.index(0);
+        let steps: Vec<Value> = (0..count).map(|d| self.index(self.step(d))).collect();
         let ivs: Vec<Value> = (0..count).map(|_| self.b.fresh(INDEX)).collect();
         let ends: Vec<Value> = (0..count).map(|d| self.index(self.nest.outer[d])).collect();
         let list =
@@ -60,7 +66,7 @@ impl Emitter<'_> {
             list(&ivs),
             list(&vec![zero; count]),
             list(&ends),
-            list(&vec![one; count])
+            list(&steps)
         );
         self.region(header, |e| {
             ivs.iter().enumerate().for_each(|(d, iv)| e.at[d] = Some(*iv));
@@ -171,8 +177,8 @@ impl Emitter<'_> {
 
     /// A nested region, after which values computed inside are forgotten.
     pub(super) fn region(&mut self, header: String, body: impl FnOnce(&mut Self)) {
-        let point = std::mem::take(&mut self.point);
-        let saved = (self.row.clone(), self.factors.clone(), point, self.at.clone());
+        let saved = (self.known.clone(), self.at.clone());
+        self.known.iter_mut().for_each(|known| known.point.clear());
         let mut builder = std::mem::take(self.b);
         builder.region(header, |b| {
             std::mem::swap(b, self.b);
@@ -180,6 +186,6 @@ impl Emitter<'_> {
             std::mem::swap(b, self.b);
         });
         *self.b = builder;
-        (self.row, self.factors, self.point, self.at) = saved;
+        (self.known, self.at) = saved;
     }
 }

@@ -44,8 +44,7 @@ impl Emitter<'_> {
                     e.lanes = LANES;
                 });
             }
-            e.row.clear();
-            e.factors.clear();
+            e.forget();
             Vec::new()
         });
     }

@@ -13,7 +13,7 @@ use crate::schedule::nest::{Expr, Kind, Nest};
 /// Operations above which a value is kept from one pass to the next rather than computed again.
 const WORTH_KEEPING: usize = 5;
 /// Largest row buffers of one nest, in bytes: they lie on the stack.
-const ROW_BYTES: usize = 1 << 18;
+pub(super) const ROW_BYTES: usize = 1 << 18;
 
 /// One pass over the inner dimensions.
 #[derive(Clone, Debug, Default)]

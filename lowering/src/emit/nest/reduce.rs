@@ -58,13 +58,14 @@ impl Emitter<'_> {
             return;
         }
         let list: Vec<Reduction> = reductions.iter().map(|&expr| self.reduction(expr)).collect();
-        self.prepare(&pass.roots(self.nest));
+        let roots = pass.roots(self.nest);
+        self.each_row(|e| e.prepare(&roots));
         match self.mode {
             Mode::Rows => self.rows(&list, stores),
             Mode::Columns => self.down(&list, stores),
             Mode::Scalar => self.one_by_one(self.nest.outer.len(), stores),
         }
-        self.point.clear();
+        self.known().point.clear();
     }
 
     /// Stores after all values are there: one may replace what another value is computed from.
@@ -138,19 +139,24 @@ impl Emitter<'_> {
     }
 
     fn rows(&mut self, list: &[Reduction], stores: &[usize]) {
-        let start = list.iter().map(|r| self.splat_lifted(r, r.start(), Some(LANES))).collect();
+        let start: Vec<Value> =
+            list.iter().map(|r| self.splat_lifted(r, r.start(), Some(LANES))).collect();
+        let start = start.repeat(self.band.len());
         let sums = self.rows_from(self.nest.outer.len(), list, stores, start);
         // Each pass over the last dimension has turned the lanes by its extent.
         let turned = match self.nest.inner.len() {
             1 => 0,
             _ => self.nest.inner.iter().fold(1, |n, d| n * (d % LANES) % LANES),
         };
-        for (r, sum) in list.iter().zip(sums) {
-            let sum = self.turn(sum, LANES - turned);
-            let total = self.fold_lanes(r.join, sum);
-            let total = self.lower(r, total);
-            self.row.insert(r.expr, total);
-        }
+        let mut sums = sums.into_iter();
+        self.each_row(|e| {
+            for (r, sum) in list.iter().zip(&mut sums) {
+                let sum = e.turn(sum, LANES - turned);
+                let total = e.fold_lanes(r.join, sum);
+                let total = e.lower(r, total);
+                e.known().row.insert(r.expr, total);
+            }
+        });
     }
 
     /// Lane `l` becomes what lane `l + by` was.
@@ -210,25 +216,32 @@ impl Emitter<'_> {
         sums.into_iter().map(|sum| self.turn(sum, extent - main)).collect()
     }
 
-    /// One vector's worth of a loop body.
+    /// One vector's worth of a loop body, in every row of the band: the sums of one row, then another's.
     pub(super) fn vector(
         &mut self,
         list: &[Reduction],
         stores: &[usize],
         sums: Vec<Value>,
     ) -> Vec<Value> {
-        self.point.clear();
         let lanes = self.lanes;
-        let next = list.iter().zip(sums).map(|(r, sum)| {
-            let value = self.value(r.operand);
-            let value = self.widen(value, Some(lanes));
-            let value = self.lift(r, value);
-            let value = self.padded(r, value);
-            self.combine(r.join, sum, value)
+        let (mut sums, mut next) = (sums.into_iter(), Vec::new());
+        self.each_row(|e| {
+            e.known().point.clear();
+            for (r, sum) in list.iter().zip(&mut sums) {
+                let value = e.value(r.operand);
+                let value = e.widen(value, Some(lanes));
+                let value = e.lift(r, value);
+                let value = e.padded(r, value);
+                next.push(e.combine(r.join, sum, value));
+            }
+            for &s in stores {
+                e.value(e.nest.stores[s].expr);
+            }
         });
-        let next: Vec<Value> = next.collect();
-        self.store_all(stores);
-        self.point.clear();
+        self.each_row(|e| {
+            e.store_all(stores);
+            e.known().point.clear();
+        });
         next
     }
 
@@ -297,7 +310,7 @@ impl Emitter<'_> {
                 parts.truncate(half);
             }
             let total = self.lower(r, parts[0]);
-            self.row.insert(r.expr, total);
+            self.known().row.insert(r.expr, total);
         }
     }
 
@@ -316,7 +329,7 @@ impl Emitter<'_> {
             let step = self.b.int(INDEX, lane as i64);
             self.at[d] =
                 Some(if lane == 0 { first } else { self.b.binary("arith.addi", first, step) });
-            self.point.clear();
+            self.known().point.clear();
             for (i, r) in list.iter().enumerate() {
                 let value = self.value(r.operand);
                 let value = self.widen(value, Some(self.lanes));
@@ -326,7 +339,7 @@ impl Emitter<'_> {
             }
             self.store_all(stores);
         }
-        self.point.clear();
+        self.known().point.clear();
         sums
     }
 

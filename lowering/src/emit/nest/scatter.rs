@@ -92,7 +92,7 @@ impl<'n> Scatter<'n> {
             e.region(format!("scf.if {inside}"), |e| {
                 self.go(e, term);
                 let store = &self.nest.stores[0];
-                e.point.insert(store.expr, total);
+                e.known().point.insert(store.expr, total);
                 e.store(0);
             });
         });
@@ -100,7 +100,7 @@ impl<'n> Scatter<'n> {
 
     /// Set the indices to those of a term.
     fn go(&self, e: &mut Emitter, term: Value) {
-        e.point.clear();
+        e.known().point.clear();
         let at = kernel::split(e.b, term, &self.terms);
         (self.nest.ordered.0..).zip(at).for_each(|(d, at)| e.at[d] = Some(at));
     }

@@ -200,7 +200,7 @@ impl<'a> Emitter<'a> {
     /// Nested loops over dimensions, then every store.
     fn in_order(&mut self, dims: &[usize], loops: &[usize]) {
         let Some((&d, rest)) = loops.split_first() else {
-            self.point.clear();
+            self.known().point.clear();
             return self.store_all(&(0..self.nest.stores.len()).collect::<Vec<_>>());
         };
         self.for_loop(dims[d], 1, |e, iv| {
@@ -243,7 +243,7 @@ impl<'a> Emitter<'a> {
             let at = kernel::split(e.b, iv, &inner);
             let first = e.nest.outer.len();
             at.into_iter().enumerate().for_each(|(d, at)| e.at[first + d] = Some(at));
-            e.point.clear();
+            e.known().point.clear();
             let next = list.iter().zip(sums).map(|(r, sum)| {
                 let value = e.value(r.operand);
                 e.combine(r.join, sum, value)
@@ -260,7 +260,7 @@ impl<'a> Emitter<'a> {
         });
         for (r, sum) in list.iter().zip(sums) {
             let total = self.join_lanes(team, r, sum);
-            self.row.insert(r.expr, total);
+            self.known().row.insert(r.expr, total);
         }
     }
 
@@ -305,7 +305,7 @@ impl<'a> Emitter<'a> {
         });
         for (r, total) in list.iter().zip(totals) {
             let total = self.join_lanes(team, r, total);
-            self.row.insert(r.expr, total);
+            self.known().row.insert(r.expr, total);
         }
     }
 
