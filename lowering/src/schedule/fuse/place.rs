@@ -119,10 +119,10 @@ impl Fusion<'_> {
             next += 1;
             let node = self.graph.node(id);
             match node.op.prim() {
-                Some(Prim::ReduceSum | Prim::ReduceMax | Prim::ReduceMin) => {
-                    if self.graph.node(node.inputs[0]).ty.len() == rows * count {
-                        return true;
-                    }
+                Some(Prim::ReduceSum | Prim::ReduceMax | Prim::ReduceMin)
+                    if self.graph.node(node.inputs[0]).ty.len() == rows * count =>
+                {
+                    return true;
                 }
                 Some(prim) if prim.is_elementwise() => {
                     let operands = node.inputs.iter().map(|i| self.based[i.index()].base);
