@@ -228,6 +228,89 @@ fn slots_beside_an_array_stay_registers() {
     told_apart(X86, &[("caller", &near), ("with_two_more", callee)], "nop", "movq %rax, 64(%rsp)");
 }
 
+/// An array in a frame begins where the index of a loop begins that reads it, not where its offset
+/// points: below it are spilled registers.
+#[test]
+fn an_array_begins_where_its_index_does() {
+    let block = "
+        subq $152, %rsp
+        imulq $6336, %rdx, %rax
+        movq %rax, 32(%rsp)
+        movups (%rsi), %xmm0
+        movups %xmm0, 64(%rsp)
+        movups %xmm0, 80(%rsp)
+        FIRST
+        xorl %eax, %eax
+        1: movups 32(%rsp,%rcx), %xmm0
+        movups %xmm0, (%rdi,%rcx,8)
+        STEP
+        incq %rax
+        cmpq %rax, %r8
+        jne 1b
+        movq 32(%rsp), %rax
+        movups (%rsi,%rax), %xmm0
+        movups %xmm0, (%rdi)
+        addq $152, %rsp
+        retq";
+    let count = |step: &str| block.replace("STEP", step);
+    let (up, merged) = (count("addq $16, %rcx"), count("leaq 16(%r10,%rcx), %rcx"));
+    let first = |body: &str| body.replace("FIRST", "HERE");
+    let begins = "movl $32, %ecx";
+    for planted in [
+        "xorl %ecx, %ecx",
+        "movq %r9, %rcx",
+        "movl $32, %ecx\nmovq %rax, 64(%rsp)",
+        "movl $32, %ecx\ntestq %r9, %r9\nje 2f\nxorl %ecx, %ecx\n2:",
+    ] {
+        told_apart(X86, &[("block", &first(&up))], begins, planted);
+    }
+    // Through another register and a sum; a sum with what may be less than zero is not known.
+    let known = "movl $32, %r10d\nmovq %r10, %rcx";
+    told_apart(X86, &[("block", &first(&merged))], known, "movl $32, %ecx\nmovq %r9, %r10");
+    // An index that counts down, or that a function called has left.
+    for step in ["addq $-16, %rcx", "subq %r9, %rcx", "movq %r9, %rcx"] {
+        let body = count("HERE\naddq $16, %rcx").replace("FIRST", begins);
+        told_apart(X86, &[("block", &body)], "nop", step);
+    }
+    let called = first(&up).replace("HERE", "movl $32, %eax\nHERE\nmovq %rax, %rcx");
+    let code = [("block", called.as_str()), ("least", "xorl %eax, %eax\nretq")];
+    told_apart(X86, &code, "nop", "callq least");
+    // The address added up before the access, which is not where the access is.
+    let element = first(&up).replace(
+        "movups 32(%rsp,%rcx), %xmm0",
+        "leaq 64(%rsp,%rcx), %r11\nmovups -32(%r11), %xmm0",
+    );
+    let element = [("block", element.as_str())];
+    told_apart(X86, &element, begins, "movl $32, %ecx\nmovq %rax, 64(%rsp)");
+}
+
+/// The same on AArch64.
+#[test]
+fn an_array_begins_where_its_index_does_on_arm() {
+    let block = "
+        sub sp, sp, #160
+        mov w9, #6336
+        mul x10, x2, x9
+        str x10, [sp, #32]
+        ldr q0, [x1]
+        stp q0, q0, [sp, #64]
+        HERE
+        add x12, sp, #32
+        1: ldr q0, [x12, x11]
+        str q0, [x0], #16
+        add x11, x11, #16
+        cmp x11, #64
+        b.ne 1b
+        ldr x10, [sp, #32]
+        ldr q0, [x1, x10]
+        str q0, [x0]
+        add sp, sp, #160
+        ret";
+    told_apart(ARM, &[("block", block)], "mov x11, #32", "mov x11, #0");
+    told_apart(ARM, &[("block", block)], "mov w11, #32", "mov x11, x3");
+    told_apart(ARM, &[("block", block)], "mov x11, #32", "mov x11, #32\nstr x10, [sp, #64]");
+}
+
 /// A thread's part of a loop is no data, though a register that held a pointer to it has lost but its
 /// lowest byte when another function is called.
 #[test]

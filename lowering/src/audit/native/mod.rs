@@ -4,6 +4,7 @@ mod aarch64;
 mod classify;
 mod convention;
 mod disassemble;
+mod index;
 mod stack;
 mod tables;
 mod x86;

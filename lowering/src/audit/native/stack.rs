@@ -9,6 +9,7 @@ use super::super::{
     flow::{Role, Source},
     machine::{Address, Callee, Control, Instruction, OwnRead, Place, Reg, Through},
 };
+use super::index::Indices;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Register that stands for all memory whose address a function has taken of its own frame.
@@ -200,6 +201,7 @@ pub struct Frame {
     code: Vec<Decoded>,
     states: Vec<State>,
     sp: Reg,
+    indices: Indices,
 }
 
 impl Frame {
@@ -214,7 +216,8 @@ impl Frame {
         for spot in states.iter_mut().flat_map(BTreeMap::values_mut) {
             spot.base = bases.partition_point(|b| *b < spot.base) as u32;
         }
-        Self { code, states, sp }
+        let indices = Indices::new(&code);
+        Self { code, states, sp, indices }
     }
 
     /// Where the arguments end that it reads above its frame, in bytes from the stack pointer at entry.
@@ -222,6 +225,20 @@ impl Frame {
         let read = direct(&self.code, &self.states, |m| m.load.is_some());
         let ends = read.iter().filter(|s| s.is_argument()).map(|s| s.offset + GRANULE);
         ends.max().unwrap_or(0)
+    }
+
+    /// What the index of each access to it begins with.
+    fn firsts(&self) -> Vec<i64> {
+        let Self { code, states, indices, .. } = self;
+        let first = |(i, (decoded, state)): (usize, (&Decoded, &State))| match decoded.memory {
+            Some(Memory { base: Some(base), index: Some(index), .. })
+                if state.contains_key(&base) =>
+            {
+                indices.least(code, i, index)
+            }
+            _ => 0,
+        };
+        code.iter().zip(states).enumerate().map(first).collect()
     }
 
     /// The slots of arguments for the functions it calls, which take as many bytes of them as `passed`
@@ -246,18 +263,19 @@ pub fn resolve(
     arguments: &[Reg],
     passed: impl Fn(&Callee) -> i64,
 ) -> (Vec<Instruction>, HashMap<u64, Spot>) {
+    let firsts = frame.firsts();
     let taken = Taken {
-        starts: escaped(&frame.code, &frame.states, frame.sp),
+        starts: escaped(&frame, &firsts),
         reloaded: direct(&frame.code, &frame.states, |m| m.load.is_some()),
         written: direct(&frame.code, &frame.states, |m| m.store),
         passed: frame.passed(passed),
     };
-    let Frame { code, states, sp } = frame;
+    let Frame { code, states, sp, .. } = frame;
     let nothing = Taken::default();
     let mut calls = HashMap::new();
     let mut out = Vec::with_capacity(code.len());
     let mut written: HashSet<Reg> = arguments.iter().copied().collect();
-    for (decoded, mut state) in code.into_iter().zip(states) {
+    for ((decoded, mut state), first) in code.into_iter().zip(states).zip(firsts) {
         // A register that is stored before it is written is saved for the caller, in no object.
         let stored = |r: &&(Reg, Role)| matches!(r.1, Role::Sink(_));
         let mut stores = decoded.instruction.reads.iter().filter(stored).peekable();
@@ -276,7 +294,7 @@ pub fn resolve(
         }
         let moved = moved(&decoded, &state);
         let mut instruction =
-            access(decoded, &state, if saves && register { &nothing } else { &taken });
+            access(decoded, &state, if saves && register { &nothing } else { &taken }, first);
         if saves && register {
             instruction.pointers.writes = None;
         }
@@ -350,7 +368,8 @@ fn spot_of(decoded: &Decoded, state: &State, reg: Reg) -> Option<Spot> {
 }
 
 /// The parts of the frame whose address is taken: each from its first byte on.
-fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
+fn escaped(frame: &Frame, firsts: &[i64]) -> Vec<Spot> {
+    let Frame { code, states, sp, .. } = frame;
     let mut found = Vec::new();
     for (i, (decoded, state)) in code.iter().zip(states).enumerate() {
         let moved: Vec<Reg> = [decoded.before, decoded.after]
@@ -367,19 +386,19 @@ fn escaped(code: &[Decoded], states: &[State], sp: Reg) -> Vec<Spot> {
             }
         }
         if let Control::Call(_) | Control::TailCall(_) = decoded.instruction.control {
-            found.extend(state.iter().filter(|(reg, _)| **reg != sp).map(|(_, spot)| *spot));
+            found.extend(state.iter().filter(|(reg, _)| *reg != sp).map(|(_, spot)| *spot));
         }
         if let Some(Memory { base: Some(base), index: Some(_), offset, .. }) = decoded.memory
             && let Some(spot) = state.get(&base)
         {
-            found.push(spot.plus(offset));
+            found.push(spot.plus(offset + firsts[i]));
         }
     }
     found
 }
 
 /// Bytes added to a sum before anything else is done with it. What else is added, an index, counts
-/// upwards.
+/// upwards; where it begins is not asked, for accesses through the sum may have negative offsets.
 fn added(code: &[Decoded], i: usize) -> i64 {
     let Some((reg, mut bytes)) = code[i].sum else { return 0 };
     for next in &code[i + 1..] {
@@ -410,8 +429,8 @@ fn moved(decoded: &Decoded, state: &State) -> Option<(Option<Spot>, Reg, i64)> {
     moves.then(|| (state.get(&from).map(|spot| spot.plus(add)), from, add))
 }
 
-/// Resolves the access of one instruction.
-fn access(decoded: Decoded, state: &State, taken: &Taken) -> Instruction {
+/// Resolves the access of one instruction, whose index begins with `first`.
+fn access(decoded: Decoded, state: &State, taken: &Taken, first: i64) -> Instruction {
     let mut c = decoded.instruction;
     let Some(memory) = decoded.memory else { return c };
     let base = memory.base.and_then(|b| state.get(&b)).map(|spot| spot.plus(memory.offset));
@@ -421,7 +440,7 @@ fn access(decoded: Decoded, state: &State, taken: &Taken) -> Instruction {
         (Some(spot), None) => spot,
         (Some(spot), Some(_)) => {
             c.pointers.base = memory.base;
-            c.pointers.exposes = Some(spot.place());
+            c.pointers.exposes = Some(spot.plus(first).place());
             return anywhere(c, &memory);
         }
         (None, _) => return through(c, &memory, [decoded.before, decoded.after]),

@@ -358,7 +358,9 @@ fn place(
     if name.starts_with("lea") {
         // Adds and shifts registers; nothing is accessed.
         c.reads.extend([base, index].into_iter().flatten().map(|r| (r, Role::Value)));
-        d.sum = c.writes.first().map(|to| (*to, offset));
+        if let Some(Operand::Register(to, 8)) = list.last() {
+            d.sum = Some((*to, offset));
+        }
         return;
     }
     let loads = tests || name.ends_with("ldmxcsr");
@@ -430,6 +432,9 @@ fn pointers(d: &mut Decoded, name: &str, list: &[Operand]) {
                 "andq" if n < 0 => Some(Pointer::Align(*reg)),
                 _ => None,
             }
+        }
+        [Operand::Register(reg, 8)] if name == "incq" => {
+            Some(Pointer::Move { to: *reg, from: *reg, add: 1 })
         }
         [Operand::Register(from, 8), Operand::Register(to, 8)] if name == "movq" => {
             Some(Pointer::Move { to: *to, from: *from, add: 0 })
