@@ -230,6 +230,33 @@ fn index_arithmetic_is_clean_in_every_format() {
     }
 }
 
+/// The number of a thread taken apart and kept as a number.
+const POSITION: &str = "
+    %seven = arith.constant 7 : index
+    %digit = arith.remui %t, %seven : index
+    %int = arith.index_cast %digit : index to i32
+    %float = arith.sitofp %int : i32 to f32
+    memref.store %float, %o[%t] : memref<4096xf32SPACE>";
+
+/// The same with something that was read in it.
+const SCALED_POSITION: &str = "
+    %read = memref.load %i[%t] : memref<4096xi32SPACE>
+    %number = arith.index_cast %t : index to i32
+    %product = arith.muli %number, %read : i32
+    %float = arith.sitofp %product : i32 to f32
+    memref.store %float, %o[%t] : memref<4096xf32SPACE>";
+
+#[test]
+fn positions_of_threads_are_data_only_with_data() {
+    for form in FORMS.into_iter().filter(|form| matches!(form, Form::Gpu(_))) {
+        let report = audit::one(&file(form, POSITION).unwrap()).unwrap();
+        assert!(report.is_multiplication_free(), "{form:?}: {report}");
+        assert!(report.address_multiplies() > 0, "{form:?}: {report}");
+        let report = audit::one(&file(form, SCALED_POSITION).unwrap()).unwrap();
+        assert_eq!(report.count(Kind::IntegerMultiply), 1, "{form:?}: {report}");
+    }
+}
+
 /// Audits PTX with some instructions on `%f1`, `%r1` and `%rd1` between a load and a store.
 fn ptx(instructions: &str) -> Report {
     let text = format!(

@@ -2,6 +2,8 @@
 
 mod text;
 
+use std::collections::HashSet;
+
 use super::{
     Kind, Nodes, Report,
     flow::{Action, Flow, Role, Source},
@@ -63,7 +65,10 @@ pub(super) fn audit(bytes: &[u8]) -> Result<Report, Error> {
         }
     }
     let mut flow = Flow::default();
-    report.findings = machine::build(&routines, &Amdgcn, &mut flow);
+    let descriptors = file.symbols().chain(file.dynamic_symbols());
+    let kernels = descriptors.filter_map(|s| s.name().ok()?.strip_suffix(".kd").map(String::from));
+    let convention = Amdgcn { kernels: kernels.collect() };
+    report.findings = machine::build(&routines, &convention, &mut flow);
     report.findings.extend(flow.judge());
     report.functions = flow.functions;
     Nodes::of_elf(bytes)?.attribute(&mut report);
@@ -392,9 +397,16 @@ fn exec(c: &mut Instruction, name: &str, targets: &[Reg], mode: &mut Mode) {
 }
 
 /// Kernels neither take nor return registers that others see.
-struct Amdgcn;
+struct Amdgcn {
+    // Routines that are kernels.
+    kernels: HashSet<String>,
+}
 
 impl Convention for Amdgcn {
+    /// A kernel begins with the numbers of its thread and the addresses of its parameters.
+    fn entry(&self, routine: &str) -> Source {
+        if self.kernels.contains(routine) { Source::Position } else { Source::Operands }
+    }
     fn place(&self, place: u64) -> String {
         format!("{:#x}", place & ((1 << 40) - 1))
     }

@@ -48,6 +48,9 @@ pub enum Source {
     Constant(i128),
     /// Constant, but not known here.
     Fixed,
+    /// Which thread of a GPU it is: what is computed from that and constants alone is a place, too, that
+    /// no number of a tensor has a part in.
+    Position,
     /// Memory, a float, a call: tensor data for all that is known.
     Data,
 }
@@ -166,7 +169,8 @@ impl Flow {
     /// Judges every operation: counts in the functions, and the findings.
     pub fn judge(&mut self) -> Vec<Finding> {
         let forward = self.edges(false);
-        let of_data = self.of_data(&forward);
+        let of_data = self.derived(&forward, |s, _| s == Source::Data);
+        let positions = self.positions(&forward);
         drop(forward);
         let backward = self.edges(true);
         let to_data = self.backward(&backward, |role| match role {
@@ -198,9 +202,16 @@ impl Flow {
                     let reached = |marks: &[Option<Way>]| {
                         operation.results.iter().copied().find(|r| marks[*r as usize].is_some())
                     };
-                    let data = operation.operands.iter().any(|(v, role)| {
-                        matches!(role, Role::Factor | Role::Dividend) && of_data[*v as usize]
-                    });
+                    let terms = || {
+                        let multiplied =
+                            |o: &&(Value, Role)| matches!(o.1, Role::Factor | Role::Dividend);
+                        operation.operands.iter().filter(multiplied).map(|(v, _)| *v as usize)
+                    };
+                    let data = terms().any(|v| of_data[v]);
+                    if terms().next().is_some() && terms().all(|v| positions[v]) {
+                        function.address_multiplies += 1;
+                        continue;
+                    }
                     let way = match (reached(&to_data), reached(&to_condition)) {
                         (Some(result), _) => Some((result, &to_data)),
                         (None, Some(result)) if data => Some((result, &to_condition)),
@@ -245,9 +256,15 @@ impl Flow {
         Edges::new(self.sources.len(), all)
     }
 
-    /// Marks the values that derive from data.
-    fn of_data(&self, forward: &Edges) -> Vec<bool> {
-        let mut marks: Vec<bool> = self.sources.iter().map(|s| *s == Source::Data).collect();
+    /// Marks the values that derive from those of some sources, of which is also told whether something
+    /// defines them.
+    fn derived(&self, forward: &Edges, from: impl Fn(Source, bool) -> bool) -> Vec<bool> {
+        let mut defined = vec![false; self.sources.len()];
+        let results = self.operations.iter().flat_map(|o| &o.results);
+        let copied = self.copies.iter().map(|(_, to)| to);
+        results.chain(copied).for_each(|v| defined[*v as usize] = true);
+        let sources = self.sources.iter().zip(&defined);
+        let mut marks: Vec<bool> = sources.map(|(s, defined)| from(*s, *defined)).collect();
         let mut queue: VecDeque<Value> =
             (0..marks.len() as Value).filter(|v| marks[*v as usize]).collect();
         while let Some(value) = queue.pop_front() {
@@ -258,6 +275,20 @@ impl Flow {
             }
         }
         marks
+    }
+
+    /// Marks the values computed from positions and constants alone, and the constants where there are
+    /// positions at all.
+    fn positions(&self, forward: &Edges) -> Vec<bool> {
+        if !self.sources.contains(&Source::Position) {
+            return vec![false; self.sources.len()];
+        }
+        let other = self.derived(forward, |source, defined| match source {
+            Source::Data => true,
+            Source::Operands => !defined,
+            Source::Constant(_) | Source::Fixed | Source::Position => false,
+        });
+        other.into_iter().map(|other| !other).collect()
     }
 
     /// Marks the values from which a chain leads to an operand of a role, with the chain.

@@ -197,6 +197,10 @@ pub trait Convention {
     fn calls_back(&self, _name: &str) -> Option<(Reg, Vec<(Reg, Reg)>)> {
         None
     }
+    /// What the registers of a routine hold when it begins.
+    fn entry(&self, _routine: &str) -> Source {
+        Source::Operands
+    }
     /// Registers that hold captured memory, if a read of memory may see it.
     fn captured(&self) -> Option<Reg> {
         None

@@ -8,7 +8,7 @@ use super::{
     flow::{Action, Flow, Role, Source},
     machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
 };
-use opcodes::{action, is_special};
+use opcodes::{action, is_position, is_special};
 use std::collections::{HashMap, HashSet};
 use text::{immediate, split, statements};
 
@@ -291,6 +291,9 @@ impl Reader {
             && let Some(value) = list.get(1).and_then(|o| immediate(o))
         {
             c.source = Source::Constant(value);
+        }
+        if first == "mov" && list.get(1).is_some_and(|o| is_position(o)) {
+            c.source = Source::Position;
         }
     }
 

@@ -343,6 +343,9 @@ fn operands(c: &mut Instruction, opcode: &str, first: &str, list: &[&str], guard
         _ if loads => Source::Data,
         _ if constants => Source::Operands,
         _ if first == "F2I" => Source::Data,
+        _ if matches!(first, "S2R" | "S2UR") && list.get(1).is_some_and(|o| is_position(o)) => {
+            Source::Position
+        }
         _ if matches!(first, "MOV" | "UMOV" | "MOV32I") => {
             match list.get(1).and_then(|o| constant(o)) {
                 Some(value) => Source::Constant(value),
@@ -351,6 +354,11 @@ fn operands(c: &mut Instruction, opcode: &str, first: &str, list: &[&str], guard
         }
         _ => Source::Operands,
     };
+}
+
+/// Special registers that tell threads apart.
+fn is_position(register: &str) -> bool {
+    ["SR_TID", "SR_CTAID", "SR_LANEID"].iter().any(|name| register.starts_with(name))
 }
 
 /// Stands for the bank of constants.

@@ -39,7 +39,7 @@ struct Walk<'m> {
     // Values kept in variables that only this invocation sees, by pointer.
     variables: HashMap<u32, Value>,
     // Pointers to inputs of the pipeline: ids and sizes.
-    inputs: HashSet<u32>,
+    inputs: HashMap<u32, Source>,
     returns: HashMap<u32, Value>,
     functions: HashMap<u32, &'m dr::Function>,
     called: HashSet<u32>,
@@ -60,7 +60,7 @@ impl<'m> Walk<'m> {
             extended: HashSet::new(),
             sets: HashMap::new(),
             variables: HashMap::new(),
-            inputs: HashSet::new(),
+            inputs: HashMap::new(),
             returns: HashMap::new(),
             functions: HashMap::new(),
             called: HashSet::new(),
@@ -142,8 +142,11 @@ impl<'m> Walk<'m> {
 
     fn variable(&mut self, id: u32, i: &Instruction) {
         match i.operands.first() {
-            Some(Operand::StorageClass(StorageClass::Input | StorageClass::PushConstant)) => {
-                self.inputs.insert(id);
+            Some(Operand::StorageClass(StorageClass::Input)) => {
+                self.inputs.insert(id, Source::Position);
+            }
+            Some(Operand::StorageClass(StorageClass::PushConstant)) => {
+                self.inputs.insert(id, Source::Operands);
             }
             Some(Operand::StorageClass(StorageClass::Function | StorageClass::Private)) => {
                 let memory = self.flow.value(Source::Operands);
@@ -249,10 +252,10 @@ impl<'m> Walk<'m> {
     ) {
         let Some((id, base)) = i.result_id.zip(ids.first().copied()) else { return };
         match i.class.opcode {
-            Op::Load => match (self.variables.get(&base).copied(), self.inputs.contains(&base)) {
+            Op::Load => match (self.variables.get(&base).copied(), self.inputs.get(&base)) {
                 (Some(memory), _) => self.flow.copy(memory, result),
-                (None, true) => {}
-                (None, false) => self.flow.set_source(result, Source::Data),
+                (None, Some(source)) => self.flow.set_source(result, *source),
+                (None, None) => self.flow.set_source(result, Source::Data),
             },
             Op::AccessChain
             | Op::InBoundsAccessChain
@@ -261,8 +264,8 @@ impl<'m> Walk<'m> {
                 if let Some(memory) = self.variables.get(&base).copied() {
                     self.variables.insert(id, memory);
                 }
-                if self.inputs.contains(&base) {
-                    self.inputs.insert(id);
+                if let Some(source) = self.inputs.get(&base).copied() {
+                    self.inputs.insert(id, source);
                 }
                 // What is loaded through a chain is no function of its indices.
                 let _ = operands;

@@ -42,6 +42,9 @@ pub fn build(routines: &[Routine], convention: &dyn Convention, flow: &mut Flow)
             }
         }
         body.settle(builder.flow);
+        for &value in body.entries.values() {
+            builder.flow.set_source(value, convention.entry(&routine.name));
+        }
         bodies.push(body);
     }
     connect(builder.flow, routines, &mut bodies, &sites, convention);

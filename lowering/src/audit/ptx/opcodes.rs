@@ -201,3 +201,9 @@ pub(super) fn is_special(name: &str) -> bool {
     ];
     SPECIAL.contains(&name)
 }
+
+/// Those of them that tell threads apart, with or without a dimension.
+pub(super) fn is_position(name: &str) -> bool {
+    let register = name.split('.').next().unwrap_or(name);
+    ["%tid", "%ntid", "%ctaid", "%nctaid", "%laneid", "%warpid"].contains(&register)
+}
