@@ -10,7 +10,6 @@
 //! and on every worker thread (see [`ftz`]), and LLVM is told so.
 
 pub(crate) mod cache;
-mod factors;
 pub mod ftz;
 mod gpu;
 mod jit;
