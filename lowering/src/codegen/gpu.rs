@@ -25,17 +25,24 @@ pub fn compile_gpu(functions: &str, target: GpuTarget) -> Result<GpuObject, Erro
         GpuTarget::Vulkan(minor) => spirv(functions, minor),
         GpuTarget::Nvidia(capability) => {
             let cpu = format!("sm_{capability}");
-            by_llvm(functions, "convert-gpu-to-nvvm", "nvptx64-nvidia-cuda", &cpu)
+            by_llvm(functions, "convert-gpu-to-nvvm", "nvptx64-nvidia-cuda", &cpu, "")
         }
         GpuTarget::Amd(chip) => {
             let cpu = chip.name();
             let pass = format!("convert-gpu-to-rocdl{{chipset={cpu} runtime=HIP}}");
-            by_llvm(functions, &pass, "amdgcn-amd-amdhsa", cpu)
+            // Else a + a + b would become 2 · a + b in one instruction.
+            by_llvm(functions, &pass, "amdgcn-amd-amdhsa", cpu, "-mad-mac-f32-insts")
         }
     }
 }
 
-fn by_llvm(functions: &str, pass: &str, triple: &str, cpu: &str) -> Result<GpuObject, Error> {
+fn by_llvm(
+    functions: &str,
+    pass: &str,
+    triple: &str,
+    cpu: &str,
+    features: &str,
+) -> Result<GpuObject, Error> {
     const LAYOUT: &str = "index-bitwidth=32 use-bare-ptr-memref-call-conv=1";
     let pass = match pass.strip_suffix('}') {
         Some(open) => format!("{open} {LAYOUT}}}"),
@@ -54,7 +61,7 @@ fn by_llvm(functions: &str, pass: &str, triple: &str, cpu: &str) -> Result<GpuOb
         stage: "lower",
         diagnostics: "no gpu.module is left".into(),
     })?;
-    let machine = Machine::new(triple, cpu, "")?;
+    let machine = Machine::new(triple, cpu, features)?;
     let translated = llvm::Module::translate_operation(&session, kernels.to_raw())?;
     let (assembly, object) = translated.emit_gpu(&machine, triple, cpu)?;
     Ok(GpuObject { code: assembly, object })
