@@ -113,6 +113,8 @@ impl Plan {
             && batch * each >= PARALLEL_PRODUCTS
             && (over_batch || spec.output == Output::Store);
         let block = choose_block(&spec, &tile);
+        // No more copies than give each but the last the same number of elements.
+        let copies = batch.div_ceil(batch.div_ceil(COPIES).max(1)).max(1);
         let (lanes, unit, store) = (tile.lanes, Unit::None, Store::Copy);
         let blank = Packed {
             pack: Pack { width: 1, lanes, unit, store, tabled: false },
@@ -133,7 +135,7 @@ impl Plan {
             direct: each <= DIRECT_PRODUCTS,
             parallel,
             over_batch,
-            copies: if over_batch && parallel { batch.min(COPIES) } else { 1 },
+            copies: if over_batch && parallel { copies } else { 1 },
             block,
             left: blank.clone(),
             right: blank,
