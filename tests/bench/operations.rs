@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use pamc::compile::{Settings, compile};
-use pamc::dsl::{Init, Mode, Net, Var};
+use pamc::dsl::{Init, Mode, Net, Var, Window};
 use pamc_lowering::emit::EmitOptions;
 use pamc_lowering::exec::{Executable, Session, State};
 use pamc_lowering::kernels;
@@ -17,6 +17,9 @@ use super::{Case, Result, Runner};
 
 /// Elements in one measurement, at least.
 const ELEMENTS: usize = 1 << 24;
+
+/// Channels of the convolution's images, which are 32 × 32.
+const CHANNELS: usize = 64;
 
 pub fn arith(of: kernels::Arith) -> Arith {
     match of {
@@ -79,6 +82,11 @@ pub fn cases() -> Vec<Case> {
             x.layer_norm(gain, net.param("bias", &[n], Init::Zeros), 1e-5)
         }));
     }
+    cases.push(case("conv", [CHANNELS * 8, 32 * 32], |net, x, _| {
+        let weight = net.param("weight", &[CHANNELS, CHANNELS, 3, 3], Init::Normal { std: 0.1 });
+        let image = x.reshape(&[8, CHANNELS, 32, 32]);
+        image.conv(weight, None, &Window::square(3, 1, 1), 1)
+    }));
     cases.push(case("gelu_tanh", [2048, 768], |_, x, _| x.gelu(true)));
     cases
 }

@@ -10,7 +10,7 @@ mod reduce;
 mod scatter;
 pub(crate) mod threads;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pamc_passes::ir::DType;
 
@@ -31,6 +31,8 @@ const PARALLEL_VALUES: usize = 1 << 18;
 const BAND: usize = 2;
 /// Longer kernels would only grow.
 const BAND_EXPRS: usize = 48;
+/// Arrays read or written along the rows above which memory is what they wait for.
+const BAND_ARRAYS: usize = 2;
 /// Iterations that are enough to share out.
 const PARALLEL_ITERATIONS: usize = 64;
 
@@ -134,7 +136,8 @@ struct Emitter<'a> {
     /// The row buffers, those of each row of a band together.
     buffers: Vec<Value>,
     /// Index along the last outer dimension of each row of a band, which are computed side by side: while
-    /// a sum of one waits for its last term, those of the others go on.
+    /// a sum of one waits for its last term, those of the others go on. They lie as far apart as can be,
+    /// so that each is a run of memory that the processor sees coming.
     band: Vec<Option<Value>>,
     /// Number of the current row in the band.
     in_band: usize,
@@ -219,8 +222,23 @@ impl<'a> Emitter<'a> {
         let row = nest.inner.iter().product::<usize>();
         let fits = BAND * self.kept.len() * row * 4 <= plan::ROW_BYTES;
         let reduces = self.mode == Mode::Rows && nest.reduces() && nest.ordered == (0, 0);
-        let some = reduces && fits && nest.exprs.len() <= BAND_EXPRS && rows.is_multiple_of(BAND);
-        if some { BAND } else { 1 }
+        let short = nest.exprs.len() <= BAND_EXPRS && self.row_arrays() <= BAND_ARRAYS;
+        if reduces && fits && short && rows.is_multiple_of(BAND) { BAND } else { 1 }
+    }
+
+    /// Arrays of which every row reads or writes a part of its own.
+    fn row_arrays(&self) -> usize {
+        let (nest, outer) = (self.nest, self.nest.outer.len());
+        let loads = nest.exprs.iter().filter_map(|e| match &e.kind {
+            Kind::Load(access, _) => Some(access),
+            _ => None,
+        });
+        let all = loads.chain(nest.stores.iter().map(|s| &s.access));
+        let of_rows = all.filter(|a| {
+            let (rows, along) = a.strides.split_at(outer);
+            rows.iter().any(|&s| s != 0) && along.iter().any(|&s| s != 0)
+        });
+        of_rows.map(|a| a.param).collect::<HashSet<_>>().len()
     }
 
     /// What is known of the current row.
@@ -360,9 +378,10 @@ impl<'a> Emitter<'a> {
         if let (Some(last), true) = (self.nest.outer.len().checked_sub(1), self.band.len() > 1) {
             self.band[0] = self.at[last];
             for row in 1..self.band.len() {
-                let step = self.index(row);
+                let apart = self.nest.outer[last] / self.band.len();
+                let apart = self.index(row * apart);
                 self.band[row] =
-                    self.at[last].map(|first| self.b.binary("arith.addi", first, step));
+                    self.at[last].map(|first| self.b.binary("arith.addi", first, apart));
             }
         }
         for pass in 0..self.passes.len() {

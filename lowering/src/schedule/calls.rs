@@ -10,7 +10,7 @@ use super::fuse::{Fusion, Work};
 use super::nest::{Param, Position};
 use super::scan::scan;
 use super::view::{View, ViewOp};
-use super::{Call, Kernel, Machine, fold};
+use super::{Call, Kernel, Machine, fold, pads};
 use crate::Error;
 use crate::kernels::Kind;
 
@@ -57,7 +57,7 @@ pub(super) fn push(
     Ok(())
 }
 
-fn no_view(fusion: &Fusion, id: NodeId, reader: NodeId) -> Error {
+pub(super) fn no_view(fusion: &Fusion, id: NodeId, reader: NodeId) -> Error {
     let [node, reader] = [id, reader].map(|id| fusion.graph.node(id));
     let message = format!(
         "the kernel of {} at {} cannot address {} of {} at {}: a defect of the compiler, please report it",
@@ -76,6 +76,9 @@ fn special(
     let node = fusion.graph.node(id);
     if node.ty.is_empty() {
         return Ok(());
+    }
+    if let Some(parts) = fusion.parts(id) {
+        return pads::calls(fusion, raw, (id, &parts), out);
     }
     match node.op.prim() {
         Some(p) if p.is_contraction() => return contraction(fusion, raw, machine, id, out),

@@ -15,6 +15,7 @@ use pamc_passes::ops::{Prim, normalize_axis, reduced_axes};
 use petgraph::algo::has_path_connecting;
 use petgraph::graphmap::DiGraphMap;
 
+use super::pads::{Parts, parts};
 use super::view::{View, ViewOp};
 use super::windows::{Windowed, windowed};
 
@@ -245,6 +246,10 @@ impl<'g> Fusion<'g> {
         if self.based[id.index()].base != id || self.demands[id.index()].is_empty() {
             return;
         }
+        if let Some(parts) = self.parts(id) {
+            let group = self.start(Work::Special, id);
+            return parts.values.iter().for_each(|(_, part)| self.demand(*part, group, None));
+        }
         match prim {
             Some(Prim::Iota) if self.demands[id.index()].iter().any(|d| d.chain.is_none()) => {
                 self.start(Work::Nest { outer: node.ty.shape.clone(), inner: None }, id);
@@ -269,6 +274,11 @@ impl<'g> Fusion<'g> {
                 }
             }
         }
+    }
+
+    /// The parts that a value is the sum of.
+    pub(super) fn parts(&self, id: NodeId) -> Option<Parts> {
+        parts(self.graph, &self.uses_of, id)
     }
 
     /// How an operand of a contraction lies in the windows of an image, if that is where it is read.

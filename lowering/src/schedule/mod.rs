@@ -10,6 +10,7 @@ pub mod fuse;
 mod in_place;
 mod memory;
 pub mod nest;
+mod pads;
 pub mod scan;
 mod split;
 pub mod view;

@@ -21,16 +21,16 @@ impl Emitter<'_> {
         if self.mode == Mode::Columns && d + 1 == count {
             return self.columns();
         }
-        let extent = self.nest.outer[d];
-        self.for_loop(extent, self.step(d), |e, iv| {
+        self.for_loop(self.iterations(d), 1, |e, iv| {
             e.at[d] = Some(iv);
             e.outer(d + 1);
         });
     }
 
-    /// From one iteration to the next of an outer dimension.
-    fn step(&self, d: usize) -> usize {
-        if d + 1 == self.nest.outer.len() { self.band.len() } else { 1 }
+    /// Iterations along an outer dimension.
+    fn iterations(&self, d: usize) -> usize {
+        let extent = self.nest.outer[d];
+        if d + 1 == self.nest.outer.len() { extent / self.band.len() } else { extent }
     }
 
     /// How many leading dimensions are worth sharing out over threads.
@@ -55,10 +55,9 @@ impl Emitter<'_> {
     }
 
     fn parallel_loops(&mut self, count: usize) {
-        let zero = self.index(0);
-        let steps: Vec<Value> = (0..count).map(|d| self.index(self.step(d))).collect();
+        let (zero, one) = (self.index(0), self.index(1));
         let ivs: Vec<Value> = (0..count).map(|_| self.b.fresh(INDEX)).collect();
-        let ends: Vec<Value> = (0..count).map(|d| self.index(self.nest.outer[d])).collect();
+        let ends: Vec<Value> = (0..count).map(|d| self.index(self.iterations(d))).collect();
         let list =
             |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
         let header = format!(
@@ -66,7 +65,7 @@ impl Emitter<'_> {
             list(&ivs),
             list(&vec![zero; count]),
             list(&ends),
-            list(&steps)
+            list(&vec![one; count])
         );
         self.region(header, |e| {
             ivs.iter().enumerate().for_each(|(d, iv)| e.at[d] = Some(*iv));
