@@ -11,7 +11,7 @@ use pamc_lowering::kernels::{
 };
 use serde_json::json;
 
-use super::{Case, Result, Runner};
+use super::{Case, OF_PRODUCTS, Result, Runner};
 
 /// Products in one measurement, at least.
 const PRODUCTS: usize = 1 << 29;
@@ -120,7 +120,7 @@ fn case(
     };
     Case {
         name: name.into(),
-        unit: "G products/s",
+        unit: OF_PRODUCTS,
         work: (calls * products) as f64 / 1e9,
         threads: &[1],
         peer: json!({ "what": "matmul", "batch": batch, "m": m, "k": k, "n": n,

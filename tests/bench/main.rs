@@ -8,10 +8,12 @@ mod steps;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
 
 use clap::Parser;
 use pamc_lowering::codegen::set_threads;
-use pamc_lowering::exec::peak::products_per_second;
+use pamc_lowering::exec::peak::{Peak, products_per_second};
 use pamc_lowering::kernels::Arith;
 use serde_json::{Value, json};
 
@@ -40,6 +42,12 @@ struct Args {
     bench: bool,
 }
 
+/// The unit of contractions.
+const OF_PRODUCTS: &str = "G products/s";
+
+/// Threads look for work for 0.2 s after the last before they sleep, in a core that the other side needs.
+const REST: Duration = Duration::from_millis(250);
+
 /// Seconds of one run of what it measures.
 type Timed<'a> = Box<dyn FnMut() -> Result<f64> + 'a>;
 
@@ -67,15 +75,22 @@ struct Row {
     unit: &'static str,
     threads: usize,
     rates: [Option<f64>; 3],
+    /// PAM's rate as a share of what one core can do in fused multiply-adds at the same time.
+    of_peak: Option<f64>,
     bytes: [Option<usize>; 3],
 }
 
-fn median(mut seconds: Vec<f64>) -> Option<f64> {
-    seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied()
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
-fn measure(case: &Case, rounds: usize, peer: &mut Option<Peer>) -> Result<Vec<Row>> {
+fn measure(
+    case: &Case,
+    rounds: usize,
+    peak: &mut Peak,
+    peer: &mut Option<Peer>,
+) -> Result<Vec<Row>> {
     eprintln!("{}", case.name);
     let [mut pam, mut float] = [(case.make)(Arith::Pam)?, (case.make)(Arith::Float)?];
     let mut rows = Vec::new();
@@ -85,14 +100,21 @@ fn measure(case: &Case, rounds: usize, peer: &mut Option<Peer>) -> Result<Vec<Ro
             peer.prepare(&case.peer, threads)?;
         }
         let mut seconds: [Vec<f64>; 3] = Default::default();
+        let mut shares = Vec::new();
         for round in 0..=rounds {
             let mut times = [None; 3];
             for (time, runner) in times.iter_mut().zip([&mut pam, &mut float]) {
                 *time = runner.as_mut().map(|r| (r.run)()).transpose()?;
             }
-            times[2] = peer.as_mut().map(Peer::time).transpose()?;
+            if let Some(peer) = peer {
+                sleep(REST);
+                times[2] = Some(peer.time()?);
+                sleep(REST);
+            }
+            let peak = if case.unit == OF_PRODUCTS { Some(peak.measure()? / 1e9) } else { None };
             // The first round warms up.
             if round > 0 {
+                shares.extend(times[0].zip(peak).map(|(time, peak)| case.work / time / peak));
                 seconds.iter_mut().zip(times).for_each(|(s, t)| s.extend(t));
             }
         }
@@ -105,6 +127,7 @@ fn measure(case: &Case, rounds: usize, peer: &mut Option<Peer>) -> Result<Vec<Ro
             name: case.name.clone(),
             unit: case.unit,
             threads,
+            of_peak: median(shares),
             rates: seconds.map(|s| median(s).map(|s| case.work / s)),
             bytes: all,
         });
@@ -121,7 +144,7 @@ fn peaks() -> Result<[f64; 2]> {
 fn to_json(rows: &[Row], peaks: [f64; 2]) -> Value {
     let row = |r: &Row| {
         json!({ "name": r.name, "unit": r.unit, "threads": r.threads, "pam": r.rates[0],
-                "float": r.rates[1], "torch": r.rates[2], "bytes": r.bytes })
+                "float": r.rates[1], "torch": r.rates[2], "of_peak": r.of_peak, "bytes": r.bytes })
     };
     let rows: Vec<_> = rows.iter().map(row).collect();
     json!({ "peak": { "pam": peaks[0], "fma": peaks[1] }, "rows": rows })
@@ -129,7 +152,7 @@ fn to_json(rows: &[Row], peaks: [f64; 2]) -> Value {
 
 fn print(rows: &[Row], [pam, fma]: [f64; 2]) {
     println!("peak of one core: {pam:.1} G PAM products/s, {fma:.1} G fma/s\n");
-    let head = ["pam", "float", "torch", "pam/float", "pam/torch", "MB pam", "MB torch"];
+    let head = ["pam", "float", "torch", "of peak", "pam/float", "pam/torch", "MB pam", "MB torch"];
     print!("{:34}{:15}{:>4}", "", "", "thr.");
     println!("{}", head.map(|h| format!("{h:>11}")).concat());
     let cell = |x: Option<f64>| x.map_or(format!("{:>11}", "-"), |x| format!("{x:11.3}"));
@@ -138,7 +161,7 @@ fn print(rows: &[Row], [pam, fma]: [f64; 2]) {
         let mb = |bytes: Option<usize>| Some(bytes? as f64 / 1e6);
         print!("{:34}{:15}{:4}", r.name, r.unit, r.threads);
         r.rates.iter().for_each(|&x| print!("{}", cell(x)));
-        for x in [ratio(r.rates[1]), ratio(r.rates[2]), mb(r.bytes[0]), mb(r.bytes[2])] {
+        for x in [r.of_peak, ratio(r.rates[1]), ratio(r.rates[2]), mb(r.bytes[0]), mb(r.bytes[2])] {
             print!("{}", cell(x));
         }
         println!();
@@ -149,10 +172,11 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let mut peer = args.peer.as_deref().map(Peer::start).transpose()?;
     let peaks = peaks()?;
+    let mut peak = Peak::new(Arith::Float)?;
     let cases = [contractions::cases(), operations::cases(), steps::cases()];
     let mut rows = Vec::new();
     for case in cases.into_iter().flatten().filter(|c| c.name.contains(&args.only)) {
-        rows.extend(measure(&case, args.rounds, &mut peer)?);
+        rows.extend(measure(&case, args.rounds, &mut peak, &mut peer)?);
     }
     match args.json {
         true => println!("{:#}", to_json(&rows, peaks)),

@@ -53,7 +53,7 @@ pub(super) fn push(
     let mut writes: Vec<NodeId> = nest.stores.iter().map(|s| values[s.access.param]).collect();
     writes.dedup();
     let kernel = Kernel::Nest(nest);
-    out.push(Call { kernel, args: values, writes, scratch: None, scratch_offset: 0, node });
+    out.push(Call::new(kernel, values, writes, node));
     Ok(())
 }
 
@@ -85,23 +85,14 @@ fn special(
         Some(Prim::CumSum | Prim::ArgMax | Prim::ArgMin) => {
             let kernel = Kernel::Scan(scan(fusion, id));
             let from = fusion.based[node.inputs[0].index()].base;
-            out.push(Call {
-                kernel,
-                args: vec![from, id],
-                writes: vec![id],
-                scratch: None,
-                scratch_offset: 0,
-                node: id,
-            });
+            out.push(Call::new(kernel, vec![from, id], vec![id], id));
         }
         Some(Prim::Concat) => return concat(fusion, raw, id, node, out),
         Some(Prim::Pad) => return pad(fusion, raw, id, node, out),
         Some(Prim::Fold) if *machine == Machine::Gpu => {
             let from = fusion.based[node.inputs[0].index()].base;
             let kernel = Kernel::Fold(fold::fold(fusion, id, raw(from)));
-            let args = vec![from, id];
-            let writes = vec![id];
-            out.push(Call { kernel, args, writes, scratch: None, scratch_offset: 0, node: id });
+            out.push(Call::new(kernel, vec![from, id], vec![id], id));
         }
         Some(Prim::Fold) => return fold_in_order(fusion, raw, machine, id, out),
         Some(Prim::ScatterAdd) => return scatter(fusion, raw, id, node, out),
@@ -216,6 +207,11 @@ fn scatter(
 }
 
 impl Call {
+    /// A call without scratch memory.
+    fn new(kernel: Kernel, args: Vec<NodeId>, writes: Vec<NodeId>, node: NodeId) -> Call {
+        Call { kernel, args, writes, scratch: None, scratch_offset: 0, node }
+    }
+
     /// Length of each parameter's buffer, as the kernel declares it.
     pub fn params(&self) -> Vec<Param> {
         use pamc_passes::ir::DType;
