@@ -97,7 +97,7 @@ const PLANTED: &[(&str, &[Kind])] = &[
     ("%y = math.tanh %x : f32", CALLED),
     ("%m = arith.muli %n, %n : i32 %y = arith.bitcast %m : i32 to f32", INTEGER),
     (
-        "%c = arith.constant 1000003 : i32 %m = arith.muli %n, %c : i32
+        "%b = arith.bitcast %x : f32 to i32 %m = arith.muli %n, %b : i32
          %y = arith.bitcast %m : i32 to f32",
         INTEGER,
     ),
@@ -254,6 +254,19 @@ fn positions_of_threads_are_data_only_with_data() {
         assert!(report.address_multiplies() > 0, "{form:?}: {report}");
         let report = audit::one(&file(form, SCALED_POSITION).unwrap()).unwrap();
         assert_eq!(report.count(Kind::IntegerMultiply), 1, "{form:?}: {report}");
+    }
+}
+
+/// An integer product by a constant.
+const SCALED: &str = "%c = arith.constant 1000003 : i32 %m = arith.muli %n, %c : i32
+    %y = arith.bitcast %m : i32 to f32";
+
+#[test]
+fn products_by_constants_are_found_but_where_they_are_taken_apart() {
+    for form in FORMS {
+        let report = audit::one(&file(form, &around(SCALED)).unwrap()).unwrap();
+        let apart = matches!(form, Form::Gpu("sm_80" | "sm_90" | "gfx90a"));
+        assert_eq!(report.count(Kind::IntegerMultiply), usize::from(!apart), "{form:?}: {report}");
     }
 }
 

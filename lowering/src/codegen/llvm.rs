@@ -1,6 +1,6 @@
 //! The LLVM half: translation, attributes, optimization and emission.
 
-use super::{Object, Options, Target, mlir::Session, target::take_message};
+use super::{Object, Options, Target, factors, mlir::Session, target::take_message};
 use crate::Error;
 use llvm_sys::{
     core::*,
@@ -180,6 +180,8 @@ impl Module {
         ];
         self.attribute(triple, &attributes, machine);
         self.optimize(machine)?;
+        // SAFETY: `self` owns the module.
+        unsafe { factors::take_apart(self.module) };
         let object = match triple.starts_with("amdgcn") {
             true => {
                 // Emission rewrites the IR in place, so one of the two comes from a copy.

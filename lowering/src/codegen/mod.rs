@@ -10,6 +10,7 @@
 //! and on every worker thread (see [`ftz`]), and LLVM is told so.
 
 pub(crate) mod cache;
+mod factors;
 pub mod ftz;
 mod gpu;
 mod jit;

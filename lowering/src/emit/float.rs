@@ -115,8 +115,10 @@ fn ordered(b: &mut Builder, x: Value) -> Value {
 /// To an integer: truncated and saturated, NaN to 0.
 pub(super) fn to_int(b: &mut Builder, x: Value, to: Elem) -> Value {
     let ty: VecTy = x.ty.of(to);
-    if b.code() != Code::Spirv {
-        return intrinsic(b, "llvm.fptosi.sat", x, ty);
+    match (b.code(), to) {
+        (Code::Llvm, Elem::I64) => return to_long(b, x),
+        (Code::Cpu | Code::Llvm, _) => return intrinsic(b, "llvm.fptosi.sat", x, ty),
+        (Code::Spirv, _) => {}
     }
     let (limit, lowest, highest) = match to {
         Elem::I64 => (63, i64::MIN, i64::MAX),
@@ -134,4 +136,91 @@ pub(super) fn to_int(b: &mut Builder, x: Value, to: Elem) -> Value {
     let [lowest, highest] = [lowest, highest].map(|v| b.int(ty, v));
     let result = b.select(small, lowest, inside);
     b.select(large, highest, result)
+}
+
+/// From an integer, rounded to the nearest, of two to the even.
+pub(super) fn from_int(b: &mut Builder, n: Value) -> Value {
+    match (b.code(), n.ty.elem) {
+        (Code::Llvm, Elem::I64) => from_long(b, n),
+        _ => b.convert("arith.sitofp", n, Elem::F32),
+    }
+}
+
+/// To 64 bits by shifts: AMD's back end would take the number apart with products.
+fn to_long(b: &mut Builder, x: Value) -> Value {
+    let bits = b.convert("arith.bitcast", x, Elem::I32);
+    let bits = b.convert("arith.extsi", bits, Elem::I64);
+    let ty = bits.ty;
+    let op = |b: &mut Builder, name: &str, a: Value, c: i64| {
+        let c = b.int(ty, c);
+        b.binary(name, a, c)
+    };
+    let magnitude = op(b, "arith.andi", bits, 0x7FFF_FFFF);
+    let exponent = op(b, "arith.shrui", magnitude, 23);
+    let fraction = op(b, "arith.andi", magnitude, 0x007F_FFFF);
+    let significand = op(b, "arith.ori", fraction, 0x0080_0000);
+    // The significand's last bit has the weight 1 at the exponent 150.
+    let up = op(b, "arith.subi", exponent, 150);
+    let up = op(b, "arith.maxsi", up, 0);
+    let up = op(b, "arith.minsi", up, 63);
+    let larger = b.binary("arith.shli", significand, up);
+    let last = b.int(ty, 150);
+    let down = b.binary("arith.subi", last, exponent);
+    let down = op(b, "arith.maxsi", down, 0);
+    let down = op(b, "arith.minsi", down, 63);
+    let number = b.binary("arith.shrui", larger, down);
+    let zero = b.int(ty, 0);
+    let negative = b.compare("slt", bits, zero);
+    let opposite = b.binary("arith.subi", zero, number);
+    let number = b.select(negative, opposite, number);
+    let [lowest, highest] = [i64::MIN, i64::MAX].map(|v| b.int(ty, v));
+    let limit = b.select(negative, lowest, highest);
+    let [large, infinity] = [127 + 63, 0x7F80_0000].map(|v| b.int(ty, v));
+    let outside = b.compare("sge", exponent, large);
+    let number = b.select(outside, limit, number);
+    let nan = b.compare("sgt", magnitude, infinity);
+    b.select(nan, zero, number)
+}
+
+/// From 64 bits by shifts, for the same reason.
+fn from_long(b: &mut Builder, n: Value) -> Value {
+    let ty = n.ty;
+    let op = |b: &mut Builder, name: &str, a: Value, c: i64| {
+        let c = b.int(ty, c);
+        b.binary(name, a, c)
+    };
+    let zero = b.int(ty, 0);
+    let negative = b.compare("slt", n, zero);
+    let opposite = b.binary("arith.subi", zero, n);
+    let magnitude = b.select(negative, opposite, n);
+    // The leading 1 goes to the highest bit, by halves of the width.
+    let (mut aligned, mut shift) = (magnitude, zero);
+    for places in [32, 16, 8, 4, 2, 1] {
+        let limit = b.int(ty, 1 << (64 - places));
+        let low = b.compare("ult", aligned, limit);
+        let moved = op(b, "arith.shli", aligned, places);
+        let more = op(b, "arith.addi", shift, places);
+        aligned = b.select(low, moved, aligned);
+        shift = b.select(low, more, shift);
+    }
+    // One bit less, for the carry of the rounding; what is shifted out stays in the last bit.
+    let half = op(b, "arith.shrui", aligned, 1);
+    let lost = op(b, "arith.andi", aligned, 1);
+    let half = b.binary("arith.ori", half, lost);
+    let kept = op(b, "arith.shrui", half, 39);
+    let odd = op(b, "arith.andi", kept, 1);
+    let rounded = op(b, "arith.addi", half, (1 << 38) - 1);
+    let rounded = b.binary("arith.addi", rounded, odd);
+    let significand = op(b, "arith.shrui", rounded, 39);
+    // The significand has the leading 1, which adds 1 to the exponent.
+    let highest = b.int(ty, 127 + 63 - 1);
+    let exponent = b.binary("arith.subi", highest, shift);
+    let exponent = op(b, "arith.shli", exponent, 23);
+    let bits = b.binary("arith.addi", exponent, significand);
+    let none = b.compare("eq", n, zero);
+    let bits = b.select(none, zero, bits);
+    let bits = b.convert("arith.trunci", bits, Elem::I32);
+    let number = b.convert("arith.bitcast", bits, Elem::F32);
+    let minus = neg(b, number);
+    b.select(negative, minus, number)
 }

@@ -151,7 +151,7 @@ fn cast(b: &mut Builder, a: Value, to: Elem) -> Value {
             let (one, zero) = (b.float(a.ty.of(F32), 1.0), b.float(a.ty.of(F32), 0.0));
             b.select(a, one, zero)
         }
-        (_, F32) => b.convert("arith.sitofp", a, F32),
+        (_, F32) => float::from_int(b, a),
         (Index, _) | (_, Index) => b.convert("arith.index_cast", a, to),
         (I1, _) => b.convert("arith.extui", a, to),
         (from, _) if from.bits() < to.bits() => b.convert("arith.extsi", a, to),

@@ -182,6 +182,8 @@ enum Want<'a> {
     Truth(Fact<'a>),
     /// A term of SMT-LIB in the operands `x0`, `x1`, `x2`.
     Text(String),
+    /// Likewise, a floating-point number of IEEE-754 instead of its pattern.
+    Number(&'static str),
 }
 
 fn is_comparison(prim: Prim) -> bool {
@@ -305,6 +307,11 @@ fn cast(from: DType, to: DType) -> Option<String> {
 fn want<'a>(case: &Case, x: &[Sym<'a>]) -> Option<Want<'a>> {
     let floats = case.from.iter().all(|d| *d == DType::F32);
     let own = matches!(case.prim, Prim::Cast | Prim::Bitcast);
+    // Written as integer operations there.
+    let rounds = case.prim == Prim::Cast && case.to == DType::F32 && case.from == [DType::I64];
+    if rounds && case.code == Code::Llvm {
+        return Some(Want::Number("((_ to_fp 8 24) RNE x0)"));
+    }
     if floats && !own { of_floats(case, x) } else { of_others(case).map(Want::Text) }
 }
 
@@ -343,6 +350,7 @@ pub(super) fn problem(case: &Case, text: &str) -> Result<Option<Problem>, Error>
             };
             (String::new(), same)
         }
+        Want::Number(y) => (String::new(), format!("(= ((_ to_fp 8 24) {got}) {y})")),
     };
     let normal = arena.name(normal);
     let mut out = emitted.text + &arena.text() + &extra;
