@@ -67,6 +67,29 @@ fn what_pamc_emits_is_clean_in_every_format() {
     }
 }
 
+/// LLVM's optimizer makes products of shifts and additions.
+#[test]
+fn integers_times_constants_are_clean_in_every_format() {
+    let place = Place::new();
+    place.write(
+        "scaled.pam",
+        "graph @scaled(%a: i32[200], %b: i64[5], %c: i64[1]) -> i32[200], i64[5], i64[1], f32[5] {
+            %ten = const {value = i32[][10]}
+            %large = const {value = i64[][1000003]}
+            %less = const {value = i64[][-5]}
+            %x = mul %a, %ten
+            %y = mul %b, %large
+            %z = mul %c, %less
+            %f = cast %y {to = f32}
+            return %x, %y, %z, %f
+        }",
+    );
+    clean_on_processors(&place, "scaled.pam", &["x86-64-v4"]);
+    for gpu in GPU.into_iter().chain(MORE_GPU) {
+        clean_kernels(&place, "scaled.pam", gpu);
+    }
+}
+
 /// Models that come with pamc as large as they are by default, and exported ones, run and trained.
 fn everything() -> Vec<String> {
     let models = pamc::models::MODELS.iter().map(|m| format!("@{}", m.name));

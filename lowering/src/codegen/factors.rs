@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use llvm_sys::{LLVMOpcode, core::*, prelude::*};
+use llvm_sys::{LLVMOpcode, LLVMTypeKind, core::*, prelude::*};
 
-/// Replaces the products of loaded integers by constants in a module by shifts and additions. They were
-/// shifts and additions before LLVM's optimizer put them together, which is no loss for processors whose
-/// back ends take them apart; a GPU's multiply.
+/// Replaces the products of data by constants in a module by shifts and additions. They were shifts and
+/// additions before LLVM's optimizer put them together, and not every back end takes them apart.
+///
+/// Data are vectors of integers, and what is loaded and becomes more than an address.
 ///
 /// # Safety
 /// `module` is a valid module of a context that nothing else uses.
@@ -14,17 +15,18 @@ pub(super) unsafe fn take_apart(module: LLVMModuleRef) {
     // SAFETY: everything walked over belongs to the module; products are erased once nothing uses them.
     unsafe {
         let builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
-        for product in products(module) {
-            let [x, factor] = [0, 1].map(|i| LLVMGetOperand(product, i));
-            let digits = digits(LLVMConstIntGetSExtValue(factor));
-            if digits.len() < 2 || !is_loaded(x) {
+        for (product, factor) in products(module) {
+            let x = LLVMGetOperand(product, 0);
+            let is_data = is_vector(product) || is_loaded(x) && becomes_data(product);
+            let digits = digits(factor);
+            if digits.len() < 2 || !is_data {
                 continue;
             }
             LLVMPositionBuilderBefore(builder, product);
-            let mut sum = LLVMConstNull(LLVMTypeOf(x));
+            let ty = LLVMTypeOf(x);
+            let mut sum = LLVMConstNull(ty);
             for (negative, exponent) in digits {
-                let count = LLVMConstInt(LLVMTypeOf(x), exponent, 0);
-                let term = LLVMBuildShl(builder, x, count, c"".as_ptr());
+                let term = LLVMBuildShl(builder, x, constant(ty, exponent), c"".as_ptr());
                 let join = if negative { LLVMBuildSub } else { LLVMBuildAdd };
                 sum = join(builder, sum, term, c"".as_ptr());
             }
@@ -35,8 +37,44 @@ pub(super) unsafe fn take_apart(module: LLVMModuleRef) {
     }
 }
 
-/// The scalar products by constants of at most 64 bits.
-unsafe fn products(module: LLVMModuleRef) -> Vec<LLVMValueRef> {
+unsafe fn is_vector(value: LLVMValueRef) -> bool {
+    // SAFETY: the value is one of a module.
+    unsafe { LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMTypeKind::LLVMVectorTypeKind }
+}
+
+/// A number of an integer type, or of a vector's in every lane.
+unsafe fn constant(ty: LLVMTypeRef, number: u64) -> LLVMValueRef {
+    // SAFETY: the type is an integer's or a vector's of integers.
+    unsafe {
+        if LLVMGetTypeKind(ty) != LLVMTypeKind::LLVMVectorTypeKind {
+            return LLVMConstInt(ty, number, 0);
+        }
+        let lane = LLVMConstInt(LLVMGetElementType(ty), number, 0);
+        let mut lanes = vec![lane; LLVMGetVectorSize(ty) as usize];
+        LLVMConstVector(lanes.as_mut_ptr(), lanes.len() as u32)
+    }
+}
+
+/// The number that [`constant`] made, if it has at most 64 bits.
+unsafe fn number(value: LLVMValueRef) -> Option<i64> {
+    // SAFETY: the value is one of a module; constants that are equal are the same.
+    unsafe {
+        if !LLVMIsAConstantInt(value).is_null() && !is_vector(value) {
+            let narrow = LLVMGetIntTypeWidth(LLVMTypeOf(value)) <= 64;
+            return narrow.then(|| LLVMConstIntGetSExtValue(value));
+        }
+        if LLVMIsAConstantDataVector(value).is_null() {
+            return None;
+        }
+        let first = LLVMGetAggregateElement(value, 0);
+        let mut others = 1..LLVMGetVectorSize(LLVMTypeOf(value));
+        let splat = others.all(|i| LLVMGetAggregateElement(value, i) == first);
+        (splat && !LLVMIsAConstantInt(first).is_null()).then(|| LLVMConstIntGetSExtValue(first))
+    }
+}
+
+/// The products by constants, which stand second, with these.
+unsafe fn products(module: LLVMModuleRef) -> Vec<(LLVMValueRef, i64)> {
     let mut found = Vec::new();
     // SAFETY: as above; the lists end with null.
     unsafe {
@@ -46,11 +84,8 @@ unsafe fn products(module: LLVMModuleRef) -> Vec<LLVMValueRef> {
             while !block.is_null() {
                 let mut at = LLVMGetFirstInstruction(block);
                 while !at.is_null() {
-                    if LLVMGetInstructionOpcode(at) == LLVMOpcode::LLVMMul
-                        && !LLVMIsAConstantInt(LLVMGetOperand(at, 1)).is_null()
-                        && LLVMGetIntTypeWidth(LLVMTypeOf(at)) <= 64
-                    {
-                        found.push(at);
+                    if LLVMGetInstructionOpcode(at) == LLVMOpcode::LLVMMul {
+                        found.extend(number(LLVMGetOperand(at, 1)).map(|n| (at, n)));
                     }
                     at = LLVMGetNextInstruction(at);
                 }
@@ -71,11 +106,41 @@ unsafe fn is_loaded(value: LLVMValueRef) -> bool {
             if LLVMIsAInstruction(at).is_null() {
                 continue;
             }
-            if LLVMGetInstructionOpcode(at) == LLVMOpcode::LLVMLoad {
+            // A vector is only ever loaded or made of numbers that are.
+            if LLVMGetInstructionOpcode(at) == LLVMOpcode::LLVMLoad || is_vector(at) {
                 return true;
             }
             let operands = (0..LLVMGetNumOperands(at)).map(|i| LLVMGetOperand(at, i as u32));
             stack.extend(operands.filter(|o| seen.insert(*o)));
+        }
+    }
+    false
+}
+
+/// True if something other than an address is made of a value.
+unsafe fn becomes_data(value: LLVMValueRef) -> bool {
+    use LLVMOpcode::*;
+    let (mut seen, mut stack) = (HashSet::from([value]), vec![value]);
+    while let Some(at) = stack.pop() {
+        // SAFETY: as above; what uses an instruction is one.
+        unsafe {
+            let mut next = LLVMGetFirstUse(at);
+            while !next.is_null() {
+                let user = LLVMGetUser(next);
+                match LLVMGetInstructionOpcode(user) {
+                    LLVMGetElementPtr | LLVMIntToPtr => {}
+                    LLVMStore if LLVMGetOperand(user, 0) != at => {}
+                    LLVMAdd | LLVMSub | LLVMMul | LLVMUDiv | LLVMSDiv | LLVMURem | LLVMSRem
+                    | LLVMShl | LLVMLShr | LLVMAShr | LLVMAnd | LLVMOr | LLVMXor | LLVMTrunc
+                    | LLVMZExt | LLVMSExt | LLVMPHI | LLVMSelect | LLVMFreeze => {
+                        if seen.insert(user) {
+                            stack.push(user);
+                        }
+                    }
+                    _ => return true,
+                }
+                next = LLVMGetNextUse(next);
+            }
         }
     }
     false

@@ -180,8 +180,6 @@ impl Module {
         ];
         self.attribute(triple, &attributes, machine);
         self.optimize(machine)?;
-        // SAFETY: `self` owns the module.
-        unsafe { factors::take_apart(self.module) };
         let object = match triple.starts_with("amdgcn") {
             true => {
                 // Emission rewrites the IR in place, so one of the two comes from a copy.
@@ -252,7 +250,7 @@ impl Module {
         }
     }
 
-    /// Runs LLVM's ahead-of-time pipeline.
+    /// Runs LLVM's ahead-of-time pipeline, and takes the products apart that it makes of data.
     fn optimize(&self, machine: &Machine) -> Result<(), Error> {
         // SAFETY: the module and the machine are alive; the options are freed here.
         let error = unsafe {
@@ -262,10 +260,12 @@ impl Module {
             LLVMDisposePassBuilderOptions(settings);
             error
         };
-        match message(error) {
-            Some(message) => Err(Error::Llvm { stage: "optimize", message }),
-            None => Ok(()),
+        if let Some(message) = message(error) {
+            return Err(Error::Llvm { stage: "optimize", message });
         }
+        // SAFETY: `self` owns the module.
+        unsafe { factors::take_apart(self.module) };
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ mod attribute {
 const OUT_OF_MEMORY: Code = 2;
 /// Codes after which a context cannot be used any more: launches that failed in several ways,
 /// errors of the memory, a device that is gone.
-const LOST: [Code; 13] = [4, 46, 214, 219, 226, 700, 702, 709, 714, 715, 718, 719, 999];
+const LOST: [Code; 15] = [4, 46, 214, 220, 226, 700, 702, 709, 714, 715, 716, 717, 718, 719, 999];
 
 /// A device, opened.
 pub struct Device {
