@@ -3,7 +3,7 @@
 use pamc_lowering::gpu::plan::{BufferKind, Format};
 use pamc_lowering::gpu::{GpuProgram, GpuTarget, compile_run};
 use pamc_passes::arith::Arith;
-use pamc_passes::ir::{Dims, parse};
+use pamc_passes::ir::{Dims, Tensor, parse};
 use pamc_passes::pass::{expand, lower};
 use pamc_passes::program::Program;
 
@@ -72,10 +72,18 @@ fn a_plan_names_what_a_program_reads_and_writes() {
     assert!(code.modules.iter().all(|m| m.bytes.starts_with(&magic)));
     // What is read after it was written is behind a barrier.
     assert!(!plan.step[0].barrier && plan.step.iter().any(|l| l.barrier));
-    let files = code.files().unwrap();
+    let state = |rows: usize| [("t".to_string(), Tensor::full(&[rows, 128], 1.5f32))].into();
+    let files = code.files(&state(7)).unwrap();
     let file = |name: &str| files.iter().find(|f| f.name == name).map(|f| f.bytes.clone()).unwrap();
     let read: pamc_lowering::gpu::Plan = serde_json::from_slice(&file("plan.json")).unwrap();
     assert_eq!(read, *plan);
+    let floats = |bytes: &[u8]| bytes.chunks(4).map(|b| b == 1.5f32.to_le_bytes()).collect();
+    let known: Vec<bool> = floats(&file("state.bin"));
+    let (w, t) = (256 * 128, 7 * 128);
+    assert_eq!(4 * known.len(), plan.buffers[0].bytes);
+    assert!(known[w..w + t].iter().all(|k| *k) && !known[..w].iter().any(|k| *k));
+    let misfit = code.files(&state(8)).unwrap_err().to_string();
+    assert!(misfit.contains("'t' is f32[8, 128], not f32[7, 128]"), "{misfit}");
     let header = String::from_utf8(file("pamc.h")).unwrap();
     assert!(header.contains(&format!("#define PAMC_STEP_COUNT {}", plan.step.len())), "{header}");
 }
@@ -92,4 +100,27 @@ fn a_format_must_be_the_target_s() {
     assert!(wrong.contains("ptx is no format of gfx90a"), "{wrong}");
     let float = compile_run(&float, target, Format::Hsaco).unwrap_err().to_string();
     assert!(float.contains("--arith float"), "{float}");
+}
+
+#[test]
+fn kernels_bind_no_more_arrays_than_devices_can() {
+    let names: Vec<String> = (0..40).map(|i| format!("%x{i}")).collect();
+    let inputs: Vec<String> = names.iter().map(|n| format!("{n}: f32[8, 4]")).collect();
+    let mut text = format!("graph @sum({}) -> f32[8] {{\n", inputs.join(", "));
+    for (i, name) in names.iter().enumerate() {
+        text += &format!("    %r{i} = sum {name} {{axes = [1]}}\n");
+    }
+    text += "    %s1 = add %r0, %r1\n";
+    for i in 2..40 {
+        text += &format!("    %s{i} = add %s{}, %r{i}\n", i - 1);
+    }
+    text += "    return %s39\n}\n";
+    let graph = parse(&text, &Dims::new()).unwrap();
+    let graph = expand(&lower(&graph, Arith::PAM).unwrap()).unwrap();
+    let program = Program::new(graph, Arith::PAM).unwrap();
+    let target = GpuTarget::named("vulkan1.1").unwrap();
+    let plan = compile_run(&program, target, Format::Spirv).unwrap().plan;
+    let most = plan.kernels.iter().map(|k| k.bindings).max().unwrap();
+    assert_eq!(most, plan.requirements.bindings);
+    assert!((8..=16).contains(&most) && plan.kernels.len() < 10, "{most}, {:?}", plan.kernels);
 }

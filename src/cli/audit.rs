@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pamc_lowering::audit::{self, Finding, Outcome, Report};
-use pamc_lowering::gpu::plan::{CONSTANTS, HEADER, PLAN, Plan};
+use pamc_lowering::gpu::plan::{CONSTANTS, HEADER, PLAN, Plan, STATE};
 use serde::Serialize;
 
 use super::output::{put, table};
@@ -84,6 +84,7 @@ fn data_of_plan(path: &Path) -> Option<&'static str> {
     let what = match path.file_name()?.to_str()? {
         PLAN => "the launch plan of GPU code",
         CONSTANTS => "the constants of GPU code",
+        STATE => "the parameters and states of GPU code",
         HEADER => "the C header of GPU code",
         _ => return None,
     };

@@ -21,6 +21,7 @@ use crate::compile::{Settings, TrainProgram, compile, compile_training};
 use crate::dsl::Mode;
 use crate::error::Error;
 use crate::onnx::export;
+use crate::runtime::files::Tensors;
 use crate::source::Source;
 
 /// What to emit.
@@ -169,7 +170,7 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         return write_forward_onnx(args, &source, &dims);
     }
     let ready = ready(args, &source, &dims)?;
-    let Some(ready) = ready else { return Ok(()) };
+    let Some((ready, initial)) = ready else { return Ok(()) };
     if args.emit == EmitKind::Onnx {
         return write_step_onnx(args, &ready);
     }
@@ -177,7 +178,8 @@ pub fn run(args: &EmitArgs) -> Result<(), Error> {
         return put(args.output.as_deref(), ready.text().as_bytes());
     }
     if let Some((target, format)) = gpu {
-        return write_gpu(args, &ready.gpu(target, format)?, ready.is_mul_free());
+        let files = ready.gpu(target, format)?;
+        return write_gpu(args, &files, &initial, ready.is_mul_free());
     }
     let target = args.compiler.target()?;
     let emitted = ready.module(&target)?;
@@ -272,27 +274,40 @@ fn clean(code: &[u8]) -> Result<(), Error> {
     free(&audit::one(code)?)
 }
 
-/// Compile, unless only the real training graph was asked for, which is written at once.
-fn ready(args: &EmitArgs, source: &Source, dims: &Dims) -> Result<Option<Ready>, Error> {
+/// Compile, unless only the real training graph was asked for, which is written at once; with the first
+/// values of parameters and states.
+fn ready(args: &EmitArgs, source: &Source, dims: &Dims) -> Result<Option<(Ready, Tensors)>, Error> {
     let mut settings =
         Settings { arith: args.arith.arith(), train: None, manager: args.compiler.manager()? };
     if !args.train {
-        let model = source.build(dims, Mode::Infer, args.model.seed)?;
+        let mut model = source.build(dims, Mode::Infer, args.model.seed)?;
         model.notes.iter().for_each(|n| eprintln!("note: {n}"));
+        weights(args, &mut model.initial)?;
         let compiled = compile(model.graph, &settings)?;
         report(&args.compiler, &compiled.timings, &compiled.reports);
-        return Ok(Some(Ready::Run(compiled.program)));
+        return Ok(Some((Ready::Run(compiled.program), model.initial)));
     }
-    let model = args.training.model(source, dims, args.model.seed)?;
+    let mut model = args.training.model(source, dims, args.model.seed)?;
     model.notes.iter().for_each(|n| eprintln!("note: {n}"));
     if args.emit == EmitKind::Graph {
         put(args.output.as_deref(), model.graph.to_string().as_bytes())?;
         return Ok(None);
     }
+    weights(args, &mut model.initial)?;
     settings.train = Some(args.training.spec(&model, None));
     let compiled = compile_training(model.graph, &settings)?;
     report(&args.compiler, &compiled.timings, &compiled.reports);
-    Ok(Some(Ready::Train(Box::new(compiled.program))))
+    let mut initial = model.initial;
+    initial.extend(compiled.program.initial.clone());
+    Ok(Some((Ready::Train(Box::new(compiled.program)), initial)))
+}
+
+/// Replaces first values by those of the file asked for.
+fn weights(args: &EmitArgs, initial: &mut Tensors) -> Result<(), Error> {
+    match &args.model.weights {
+        Some(file) => super::run::load_weights(initial, file),
+        None => Ok(()),
+    }
 }
 
 /// The file to write: what was asked for, else the model's name with an ending.
@@ -310,9 +325,7 @@ fn path(args: &EmitArgs, ending: &str) -> PathBuf {
 fn write_forward_onnx(args: &EmitArgs, source: &Source, dims: &Dims) -> Result<(), Error> {
     let mut model = source.build(dims, Mode::Infer, args.model.seed)?;
     model.notes.iter().for_each(|n| eprintln!("note: {n}"));
-    if let Some(weights) = &args.model.weights {
-        super::run::load_weights(&mut model.initial, weights)?;
-    }
+    weights(args, &mut model.initial)?;
     let settings =
         Settings { arith: args.arith.arith(), train: None, manager: args.compiler.manager()? };
     let compiled = compile(model.graph, &settings)?;
@@ -347,10 +360,16 @@ fn write_library(args: &EmitArgs, emitted: &Emitted, object: &Object) -> Result<
     Ok(())
 }
 
-/// Write the modules, the plan and the header into a folder; all are there or none.
-fn write_gpu(args: &EmitArgs, program: &GpuProgram, mul_free: bool) -> Result<(), Error> {
+/// Write the modules, the plan, the header, constants and first states into a folder; all are there or
+/// none.
+fn write_gpu(
+    args: &EmitArgs,
+    program: &GpuProgram,
+    initial: &Tensors,
+    mul_free: bool,
+) -> Result<(), Error> {
     let folder = path(args, "_gpu");
-    let files = program.files()?;
+    let files = program.files(initial)?;
     if mul_free {
         // What LLVM made is audited already, but not what NVIDIA's assembler made of it.
         for file in files.iter().filter(|f| f.name.ends_with(".cubin")) {

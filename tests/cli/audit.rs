@@ -134,13 +134,13 @@ fn of_a_folder_only_code_is_audited() {
     let place = Place::new();
     place.pamc("@mlp:tiny --dim batch=2 --emit ptx -o code").success();
     let table = place.pamc("audit code").success();
-    assert_eq!(table.matches("data: the ").count(), 3, "{table}");
+    assert_eq!(table.matches("data: the ").count(), 4, "{table}");
     assert!(table.contains("nothing multiplies data"), "{table}");
     // Without the plan nothing says what the others are.
     std::fs::remove_file(place.path("code/plan.json")).expect("a plan");
     let failed = place.pamc("audit code");
-    assert_eq!(failed.stdout.matches("skipped: ").count(), 2, "{}", failed.stdout);
-    failed.failure(&["2 of 3 audited files"]);
+    assert_eq!(failed.stdout.matches("skipped: ").count(), 3, "{}", failed.stdout);
+    failed.failure(&["3 of 4 audited files"]);
     place.pamc("audit .").failure(&["no file in"]);
 }
 

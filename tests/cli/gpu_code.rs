@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use pamc::runtime::files::read_safetensors;
 use pamc_lowering::gpu::Plan;
+use pamc_lowering::gpu::plan::{BufferKind, from_device};
 
 use super::{Place, Ran};
 use crate::gpu::{assemble, code, validate};
@@ -45,13 +47,33 @@ fn plan(place: &Place, folder: &str) -> Plan {
     plan
 }
 
+#[test]
+fn the_first_state_is_in_a_file() {
+    let place = Place::new();
+    place.pamc("@mlp:tiny --train --dim batch=4 --seed 3 --emit spirv -o code").success();
+    place.samples("data.npz", "mlp:tiny", 8);
+    let train = "train @mlp:tiny --seed 3 --data data.npz --batch-size 4 --steps 1";
+    place.pamc(&format!("{train} --lr 0 --save w.safetensors")).success();
+    let bytes = std::fs::read(place.path("code/state.bin")).expect("written");
+    let plan = complete(&place, "code");
+    let slots: Vec<_> = plan.slots(BufferKind::State).map(|(_, slot)| slot).collect();
+    assert_eq!(bytes.len(), plan.buffers[0].bytes);
+    let weights = read_safetensors(&place.path("w.safetensors")).expect("written");
+    assert!(weights.len() > 3);
+    for (name, weight) in weights {
+        let slot = slots.iter().find(|s| s.name == name).expect("a slot of the weight");
+        let value = from_device(&slot.ty(), &bytes[slot.offset..][..slot.bytes]);
+        assert!(value.same_value(&weight), "{name}");
+    }
+}
+
 /// Every module of a plan is there, and nothing else but the plan's own files.
 fn complete(place: &Place, folder: &str) -> Plan {
     let plan = plan(place, folder);
     let entries = std::fs::read_dir(place.path(folder)).expect("a folder");
     let mut there: Vec<String> =
         entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    let own = ["constants.bin", "pamc.h", "plan.json"].map(String::from);
+    let own = ["constants.bin", "pamc.h", "plan.json", "state.bin"].map(String::from);
     let mut wanted = [&plan.modules[..], &own].concat();
     there.sort();
     wanted.sort();

@@ -2,14 +2,16 @@
 
 use std::fmt::Write;
 
-use super::plan::{Buffer, GpuProgram, Launch, Plan};
+use super::plan::{Buffer, Format, GpuProgram, Launch, Plan};
 
 const TYPES: &str = "\
-/* A block of device memory; kind is 'i' data input, 'o' output, 's' parameters and states,
-   'w' working memory, 'c' constants (their bytes are the file constants.bin). */
+/* A block of device memory; kind is 'i' data input, 'o' output, 's' parameters and states (their bytes
+   before the first run are the file state.bin), 'w' working memory, 'c' constants (their bytes are the
+   file constants.bin). All keep their contents from one run to the next. */
 struct pamc_buffer { const char *name; char kind; uint64_t bytes; };
 /* A tensor in a buffer: row-major; bool takes 4 bytes, 0 or 1. */
 struct pamc_slot { const char *name; const char *type; uint32_t buffer; uint64_t offset, bytes; };
+/* threads: of a group, in the first direction. */
 struct pamc_kernel { const char *entry; const char *module; uint32_t threads, shared_bytes, arguments; };
 struct pamc_argument { uint32_t buffer; uint64_t offset, bytes; };
 /* arguments: index of the first in pamc_arguments; barrier: wait for the launches before. */
@@ -56,11 +58,18 @@ fn kind(buffer: &Buffer) -> char {
 /// The header of a program.
 pub(super) fn c_header(program: &GpuProgram) -> String {
     let plan = &program.plan;
+    let micro = match plan.micro.is_some() {
+        true => ", before them those of pamc_micro on each batch",
+        false => "",
+    };
+    let arguments = match plan.format {
+        Format::Spirv => "storage buffers: descriptor set 0, argument i at binding i",
+        _ => "pointers into the device's memory, in order",
+    };
     let mut text = format!(
-        "/* Kernels for {}: run the launches of pamc_step in order{}. */\n\
-         #pragma once\n#include <stdint.h>\n\n{TYPES}",
+        "/* Kernels for {}: run the launches of pamc_step in order{micro}. Arguments are\n   \
+         {arguments}. */\n#pragma once\n#include <stdint.h>\n\n{TYPES}",
         plan.target,
-        if plan.micro.is_some() { ", before them those of pamc_micro on each batch" } else { "" }
     );
     let _ = write!(
         text,

@@ -11,6 +11,8 @@
 //! (on a new batch, if there is no [`Plan::micro`]), which replaces parameters and states in place
 //! and leaves the metrics in the output buffers.
 
+use std::collections::BTreeMap;
+
 use pamc_passes::interpret;
 use pamc_passes::ir::{DType, Tensor, TensorType};
 use serde::{Deserialize, Serialize};
@@ -282,6 +284,25 @@ impl Plan {
         self.buffers.iter().map(|b| b.bytes).sum()
     }
 
+    /// What the buffers of parameters and states hold with these values, one buffer after the other.
+    fn image(&self, values: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, Error> {
+        let mut image = Vec::new();
+        for buffer in self.buffers.iter().filter(|b| b.kind == BufferKind::State) {
+            let start = image.len();
+            image.resize(start + buffer.bytes, 0);
+            for slot in &buffer.slots {
+                let Some(value) = values.get(&slot.name) else { continue };
+                if value.ty() != slot.ty() {
+                    let (name, got, wanted) = (&slot.name, value.ty(), slot.ty());
+                    let message = format!("the value of '{name}' is {got}, not {wanted}");
+                    return Err(Error::Program { message });
+                }
+                image[start + slot.offset..][..slot.bytes].copy_from_slice(&to_device(value));
+            }
+        }
+        Ok(image)
+    }
+
     /// Check that every index is there and every range inside its buffer, as a plan read from a file may
     /// not be.
     ///
@@ -347,20 +368,24 @@ pub struct GpuProgram {
 pub const PLAN: &str = "plan.json";
 /// File of the constants.
 pub const CONSTANTS: &str = "constants.bin";
+/// File of what the buffers of states hold before the first run, one after the other.
+pub const STATE: &str = "state.bin";
 /// File of the C header.
 pub const HEADER: &str = "pamc.h";
 
 impl GpuProgram {
-    /// The files that say all: the modules, [`PLAN`], [`CONSTANTS`] and [`HEADER`].
+    /// The files that say all: the modules, [`PLAN`], [`CONSTANTS`], [`STATE`] with these parameters and
+    /// states, those without a value being zeros, and [`HEADER`].
     ///
     /// # Errors
-    /// If the plan cannot be written as JSON.
-    pub fn files(&self) -> Result<Vec<Module>, Error> {
+    /// If a value is not of its slot's type, or the plan cannot be written as JSON.
+    pub fn files(&self, state: &BTreeMap<String, Tensor>) -> Result<Vec<Module>, Error> {
         let json = serde_json::to_vec_pretty(&self.plan)
             .map_err(|e| Error::Program { message: format!("plan: {e}") })?;
         let file = |name: &str, bytes| Module { name: name.into(), bytes };
         let mut files = self.modules.clone();
         files.push(file(CONSTANTS, self.constants.clone()));
+        files.push(file(STATE, self.plan.image(state)?));
         files.push(file(HEADER, super::header::c_header(self).into_bytes()));
         files.push(file(PLAN, json));
         Ok(files)

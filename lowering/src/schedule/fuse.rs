@@ -21,6 +21,9 @@ use super::windows::{Windowed, windowed};
 
 /// Kernels with more members than this take no more.
 const MEMBERS: usize = 192;
+/// Arrays that a kernel of a GPU reads and writes before it takes no more members that would need others:
+/// Vulkan's devices bind 16 and more at a time.
+pub const ARRAYS: usize = 16;
 
 /// What a kernel is made of.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub struct Group {
     pub members: HashSet<NodeId>,
     /// Those of them that are written to memory.
     pub roots: Vec<NodeId>,
+    /// What members use, be it computed here or read from memory.
+    reads: HashSet<NodeId>,
     /// The inner dimensions were appended to the space after this many demands.
     extended: bool,
 }
@@ -78,6 +83,8 @@ pub struct Fusion<'g> {
     /// Contractions find the windows of images by digits of their rows and columns, else by the dimensions
     /// of these.
     windows: bool,
+    /// The most arrays of a kernel.
+    arrays: usize,
     demands: Vec<Vec<Demand>>,
     /// How many operands and outputs each node is.
     uses_of: Vec<usize>,
@@ -148,7 +155,13 @@ pub fn kept_first(graph: &Graph, node: &Node) -> (Vec<ViewOp>, Vec<usize>, Vec<u
 
 impl Group {
     fn new(work: Work) -> Group {
-        Group { work, members: HashSet::new(), roots: Vec::new(), extended: false }
+        Group {
+            work,
+            members: HashSet::new(),
+            roots: Vec::new(),
+            reads: HashSet::new(),
+            extended: false,
+        }
     }
 
     /// Extents of the whole index space.
@@ -182,13 +195,19 @@ fn row_chain(outer: &[usize], inner: &[usize]) -> Vec<ViewOp> {
 impl<'g> Fusion<'g> {
     /// Decide for a graph; `copies` are reshapes that must make a value of their own. Contractions take
     /// operands from the windows of images, with `windows` by [digits](super::windows), else
-    /// [by axis](super::split), results too.
-    pub fn new(graph: &'g Graph, copies: &'g HashSet<NodeId>, windows: bool) -> Fusion<'g> {
+    /// [by axis](super::split), results too. Kernels grow up to so many `arrays`.
+    pub fn new(
+        graph: &'g Graph,
+        copies: &'g HashSet<NodeId>,
+        windows: bool,
+        arrays: usize,
+    ) -> Fusion<'g> {
         let mut fusion = Fusion {
             graph,
             based: Vec::with_capacity(graph.len()),
             groups: Vec::new(),
             windows,
+            arrays,
             demands: vec![Vec::new(); graph.len()],
             uses_of: graph.use_counts(),
             copies,
@@ -314,6 +333,7 @@ impl<'g> Fusion<'g> {
         let based = &self.based[id.index()];
         let chain = chain.map(|c| [&based.ops[..], c].concat());
         let extended = self.groups[group].extended;
+        self.groups[group].reads.insert(based.base);
         self.demands[based.base.index()].push(Demand { group, chain, extended });
     }
 

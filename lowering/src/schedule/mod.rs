@@ -201,7 +201,8 @@ impl Schedule {
             }
         }
         let raw = |id: NodeId| matches!(places.get(&id), Some(Place::Input(_)));
-        let fusion = fuse::Fusion::new(&graph, &copies, !on_cpu);
+        let arrays = if on_cpu { usize::MAX } else { fuse::ARRAYS };
+        let fusion = fuse::Fusion::new(&graph, &copies, !on_cpu, arrays);
         let mut calls = calls::calls(&fusion, &raw, machine)?;
         if on_cpu {
             let kept = graph.outputs().iter().map(|(_, v)| *v).collect();

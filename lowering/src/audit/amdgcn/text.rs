@@ -114,8 +114,7 @@ pub(super) fn action(name: &str) -> Action {
     let packed = name.starts_with("p_");
     let operation = name.split_once('_').map_or("", |(_, rest)| rest);
     let begins = |stems: &[&str]| stems.iter().any(|s| operation.starts_with(s));
-    let float =
-        ["f16", "f32", "f64", "bf16", "legacy", "dx9", "mix"].iter().any(|t| operation.contains(t));
+    let float = ["f16", "f32", "f64", "bf16", "dx9", "mix"].iter().any(|t| operation.contains(t));
     if !(name.starts_with("v_") || name.starts_with("p_") || name.starts_with("s_")) {
         return Action::None;
     }
@@ -151,4 +150,25 @@ pub(super) fn number(text: &str) -> Option<i128> {
         None => digits.parse().ok().or_else(|| digits.parse::<f64>().ok().map(|_| 3))?,
     };
     Some(if negative { -value } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_of_integers_makes_a_product_one_of_integers() {
+        for name in ["v_mad_legacy_u16", "v_mad_u32_u24", "v_mul_lo_u32", "s_mul_i32"] {
+            assert_eq!(action(name), Action::Integer, "{name}");
+        }
+        for name in ["v_mad_legacy_f16", "v_mad_legacy_f32", "v_fma_legacy_f16"] {
+            assert_eq!(action(name), Action::Data(Kind::FusedMultiplyAdd), "{name}");
+        }
+        for name in ["v_mul_legacy_f32", "v_mul_dx9_zero_f32", "v_pk_mul_f32"] {
+            assert_eq!(action(name), Action::Data(Kind::Multiply), "{name}");
+        }
+        for name in ["v_pk_mul_lo_u16", "v_pk_mad_u16"] {
+            assert_eq!(action(name), Action::Data(Kind::VectorIntegerMultiply), "{name}");
+        }
+    }
 }

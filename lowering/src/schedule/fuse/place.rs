@@ -1,10 +1,12 @@
 //! Where one node is computed: inside a kernel that uses it, or in one of its own.
 
+use std::collections::HashSet;
+
 use pamc_passes::ir::{Node, NodeId};
 use pamc_passes::ops::Prim;
 
 use super::super::view::{View, ViewOp};
-use super::{Fusion, MEMBERS, Work, gathered, kept_first, operand_ops, row_chain};
+use super::{Fusion, MEMBERS, Work, gathered, inline, kept_first, operand_ops, row_chain};
 
 /// Rows that are enough to share out: a kernel that computes row by row runs on threads by rows only.
 const ROWS: usize = 64;
@@ -53,6 +55,19 @@ impl Fusion<'_> {
         }
     }
 
+    /// True if a group that computes a node, too, and stores it as a root, has no more arrays than it may.
+    fn has_room(&self, group: usize, id: NodeId, root: bool) -> bool {
+        if self.arrays == usize::MAX {
+            return true;
+        }
+        let group = &self.groups[group];
+        let operands = self.graph.node(id).inputs.iter().map(|i| &self.based[i.index()].base);
+        let read =
+            |r: &&NodeId| **r != id && !group.members.contains(*r) && !inline(self.graph.node(**r));
+        let reads: HashSet<_> = group.reads.iter().chain(operands).filter(read).collect();
+        reads.len() + group.roots.len() + usize::from(root) <= self.arrays
+    }
+
     pub(super) fn place_elementwise(&mut self, id: NodeId, node: &Node) {
         let (stored, uses) = self.uses(id);
         for (&group, chains) in &uses {
@@ -60,6 +75,7 @@ impl Fusion<'_> {
         }
         if let (false, 1, Some((&group, chains))) = (stored, uses.len(), uses.iter().next())
             && self.groups[group].members.len() < MEMBERS
+            && self.has_room(group, id, false)
         {
             let chains = self.distinct(id, chains);
             let cheap = chains.iter().all(|(view, _)| self.repeats_cheaply(node, view, group));
@@ -72,6 +88,7 @@ impl Fusion<'_> {
         for (&group, chains) in &uses {
             let Some(chain) = self.in_order(id, group, chains) else { continue };
             if self.groups[group].members.len() < MEMBERS
+                && self.has_room(group, id, true)
                 && self.composes(node, &chain)
                 && self.can_precede(id, group)
             {
@@ -187,8 +204,9 @@ impl Fusion<'_> {
     pub(super) fn place_reduction(&mut self, id: NodeId, node: &Node) {
         let (stored, uses) = self.uses(id);
         let (permute, kept, reduced) = kept_first(self.graph, node);
+        let root = stored || uses.len() > 1;
         for (&group, chains) in &uses {
-            if !self.can_precede(id, group) {
+            if !self.can_precede(id, group) || !self.has_room(group, id, root) {
                 continue;
             }
             let Some(inner) = self.inner_for(id, group, chains, &kept, &reduced) else { continue };
@@ -206,7 +224,7 @@ impl Fusion<'_> {
             }
             self.groups[group].extended |= inner.extends;
             self.groups[group].work = Work::Nest { outer, inner: Some(inner.extents) };
-            self.join(group, id, stored || uses.len() > 1);
+            self.join(group, id, root);
             return self.demand(node.inputs[0], group, Some(&chain));
         }
         let group = self.start(Work::Nest { outer: kept, inner: Some(reduced) }, id);
