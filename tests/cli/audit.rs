@@ -1,6 +1,15 @@
 //! `pamc audit` and `pamc cost` from outside.
 
 use super::Place;
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
 
 /// Kinds of code for processors as text, with the file's ending.
 const TEXTS: [(&str, &str); 2] = [("mlir", "mlir"), ("llvm", "ll")];
@@ -108,25 +117,53 @@ fn everything() -> Vec<String> {
     all
 }
 
+/// Emits a model in every format for every target and audits what was written. Gives what failed.
+fn failures(model: &str, gpu: &[(&str, &str)]) -> Vec<String> {
+    let place = Place::new();
+    let mut failed = Vec::new();
+    let mut run = |what: &str, check: &dyn Fn()| {
+        let result = catch_unwind(AssertUnwindSafe(check));
+        let text =
+            |e: Box<dyn Any + Send>| e.downcast::<String>().map_or_else(|_| what.into(), |t| *t);
+        failed.extend(result.err().map(|e| format!("{model} as {what}: {}", text(e))));
+    };
+    run("code for processors", &|| clean_on_processors(&place, model, &MORE_PROCESSORS));
+    for kind in gpu {
+        run(&format!("{} for {}", kind.0, kind.1), &|| clean_kernels(&place, model, *kind));
+    }
+    failed
+}
+
 /// `make audit`: as large as people run them, where code is tiled, packed and spilled.
 #[test]
 #[ignore = "takes long; make audit runs it"]
 fn what_pamc_emits_at_full_size_is_clean_in_every_format() {
-    let place = Place::new();
     let runs = |tool: &str| std::process::Command::new(tool).arg("--version").output().is_ok();
     let cubin = ["ptxas", "nvdisasm"].into_iter().all(runs);
     if !cubin {
         println!("skipped: cubin, since ptxas or nvdisasm is not found");
     }
     let cubin = cubin.then_some(("cubin", "sm_90"));
-    for model in everything() {
-        let start = std::time::Instant::now();
-        clean_on_processors(&place, &model, &MORE_PROCESSORS);
-        for gpu in GPU.into_iter().chain(MORE_GPU).chain(cubin) {
-            clean_kernels(&place, &model, gpu);
+    let gpu: Vec<_> = GPU.into_iter().chain(MORE_GPU).chain(cubin).collect();
+    let models = everything();
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let worker = || {
+        while let Some(model) = models.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+            let found = failures(model, &gpu);
+            let result = match found.as_slice() {
+                [] => "nothing multiplies data".into(),
+                found => format!("FAILED\n{}", found.join("\n")),
+            };
+            println!("{model}: {result} ({:.0?})", start.elapsed());
+            failed.lock().expect("no panic").extend(found);
         }
-        println!("{model}: nothing multiplies data ({:.0?})", start.elapsed());
-    }
+    };
+    // GPU code is compiled by one thread.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|s| (0..threads).for_each(|_| drop(s.spawn(worker))));
+    let failed = failed.into_inner().expect("no panic");
+    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), models.len(), failed.join("\n"));
 }
 
 #[test]

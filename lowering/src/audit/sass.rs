@@ -1,5 +1,6 @@
 //! Cubins: SASS, the machine code of NVIDIA's GPUs, through `nvdisasm`.
 
+mod frame;
 mod opcodes;
 
 use super::{
@@ -46,6 +47,7 @@ pub(super) fn listing(text: &str) -> Report {
     let mut labels: HashMap<String, u64> = HashMap::new();
     let mut pending: Vec<String> = Vec::new();
     let mut guards: Vec<Vec<Option<Guard>>> = Vec::new();
+    let mut texts: Vec<Vec<&str>> = Vec::new();
     for line in text.lines() {
         let line = line.trim();
         if let Some(section) =
@@ -65,6 +67,7 @@ pub(super) fn listing(text: &str) -> Report {
                 code: Vec::new(),
             });
             guards.push(Vec::new());
+            texts.push(Vec::new());
         } else if let Some(label) = line.strip_suffix(':') {
             pending.push(label.trim().to_owned());
         } else if let Some((address, code)) = instruction_text(line) {
@@ -73,6 +76,7 @@ pub(super) fn listing(text: &str) -> Report {
             if let Some(routine) = routines.last_mut() {
                 routine.code.push(decode(at, code));
                 guards.last_mut().into_iter().for_each(|g| g.push(guard(code)));
+                texts.last_mut().into_iter().for_each(|t| t.push(code));
             }
         }
     }
@@ -81,8 +85,10 @@ pub(super) fn listing(text: &str) -> Report {
             resolve(c, &labels);
         }
     }
-    for (routine, guards) in routines.iter_mut().zip(&guards) {
-        routine.code = guards::split(std::mem::take(&mut routine.code), guards);
+    for ((routine, guards), texts) in routines.iter_mut().zip(guards).zip(&texts) {
+        let code = std::mem::take(&mut routine.code);
+        let (code, guards) = frame::slots(code, guards, texts);
+        routine.code = guards::split(code, &guards);
     }
     let mut flow = Flow::default();
     let mut findings = machine::build(&routines, &Sass, &mut flow);
@@ -341,11 +347,11 @@ fn operands(c: &mut Instruction, opcode: &str, first: &str, list: &[&str], guard
     }
     c.source = match () {
         _ if loads => Source::Data,
-        _ if constants => Source::Operands,
-        _ if first == "F2I" => Source::Data,
         _ if matches!(first, "S2R" | "S2UR") && list.get(1).is_some_and(|o| is_position(o)) => {
             Source::Position
         }
+        _ if constants => Source::Operands,
+        _ if first == "F2I" => Source::Data,
         _ if matches!(first, "MOV" | "UMOV" | "MOV32I") => {
             match list.get(1).and_then(|o| constant(o)) {
                 Some(value) => Source::Constant(value),
@@ -376,6 +382,40 @@ impl Convention for Sass {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spilled_registers_are_followed() {
+        // A place that is computed from a loaded number, spilled beside data and loaded back.
+        let code = |last: &'static str| {
+            [
+                "IMAD R6, R3, 0x5, RZ",
+                "MOV R7, R3",
+                "STL.64 [R1+0x8], R6",
+                "LDL.64 R6, [R1+0x8]",
+                last,
+            ]
+        };
+        let report = audited(&code("LDG.E R5, desc[UR4][R6.64]"));
+        assert!(report.findings.is_empty(), "{report}");
+        let report = audited(&code("FADD R5, R7, R7"));
+        assert!(report.findings.is_empty(), "{report}");
+        let report = audited(&code("MOV R5, R6"));
+        assert_eq!(report.count(Kind::IntegerMultiply), 1, "{report}");
+        // Where its address is taken, local memory is memory.
+        let taken =
+            ["IADD3 R10, R1, 0x8, RZ"].into_iter().chain(code("LDG.E R5, desc[UR4][R6.64]"));
+        let report = audited(&taken.collect::<Vec<_>>());
+        assert_eq!(report.count(Kind::IntegerMultiply), 1, "{report}");
+    }
+
+    #[test]
+    fn what_threads_are_numbered_by_is_a_place() {
+        let product = ["S2R R4, SR_CTAID.X", "IMAD R4, R4, 0x7, R0", "I2F R5, R4"];
+        let report = audited(&product);
+        assert!(report.is_multiplication_free(), "{report}");
+        let report = audited(&["IMAD R4, R3, 0x7, R0", "I2F R5, R4"]);
+        assert_eq!(report.count(Kind::IntegerMultiply), 1, "{report}");
+    }
 
     /// A kernel that loads `R3` from the place `R2`, and stores `R5` there.
     fn audited(instructions: &[&str]) -> Report {
