@@ -67,7 +67,7 @@ impl Selection {
 }
 
 /// The names most like a pattern; without any, some of those there are.
-fn near(pattern: &Pattern, names: &[String]) -> String {
+pub(crate) fn near(pattern: &Pattern, names: &[String]) -> String {
     let wanted = pattern.as_str().replace(['*', '?'], "");
     let mut ranked: Vec<(f64, &String)> =
         names.iter().map(|n| (strsim::jaro_winkler(&wanted, n), n)).collect();

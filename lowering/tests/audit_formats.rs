@@ -298,6 +298,7 @@ fn instructions_of_nvidia_are_classified() {
         ("lg2.approx.f32 %f2, %f1;", Kind::Transcendental),
         ("tanh.approx.f32 %f2, %f1;", Kind::Transcendental),
         ("dp4a.u32.u32 %r2, %r1, %r1, %r1;", Kind::DotProduct),
+        ("tex.1d.v4.f32.s32 {%f2,%f3,%f4,%f5}, [%rd1, {%r1}];", Kind::DotProduct),
         (
             "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f2,%f3,%f4,%f5}, {%r1,%r1,%r1,%r1}, {%r1,%r1}, {%f1,%f1,%f1,%f1};",
             Kind::DotProduct,
@@ -390,6 +391,11 @@ fn intrinsics_and_calls_of_llvm_are_classified() {
         ),
         ("%y = call float @expf(float %x)", "declare float @expf(float)", Kind::LibraryCall),
         (
+            "%i = bitcast float %x to i32 %m = call i32 @llvm.smul.fix.i32(i32 %i, i32 %i, i32 4) %y = bitcast i32 %m to float",
+            "declare i32 @llvm.smul.fix.i32(i32, i32, i32)",
+            Kind::IntegerMultiply,
+        ),
+        (
             "%y = call float @elsewhere(float %x)",
             "declare float @elsewhere(float)",
             Kind::UnknownCall,
@@ -411,6 +417,14 @@ fn intrinsics_and_calls_of_llvm_are_classified() {
         let report = audit::one(text.as_bytes()).unwrap();
         assert_eq!((report.findings.len(), report.count(kind)), (1, 1), "{body}: {report}");
     }
+    let sum = "declare <4 x float> @llvm.vp.fadd.v4f32(<4 x float>, <4 x float>, <4 x i1>, i32)
+        define void @k(ptr %p, <4 x i1> %m, i32 %n) {
+        %x = load <4 x float>, ptr %p
+        %y = call <4 x float> @llvm.vp.fadd.v4f32(<4 x float> %x, <4 x float> %x, <4 x i1> %m, i32 %n)
+        store <4 x float> %y, ptr %p
+        ret void }";
+    let report = audit::one(sum.as_bytes()).unwrap();
+    assert!(report.is_multiplication_free(), "{report}");
 }
 
 #[test]

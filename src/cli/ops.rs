@@ -1,7 +1,7 @@
 //! `pamc ops` and `pamc rules`: what the tables hold.
 
 use clap::Args;
-use pamc_passes::ops::{Op, all};
+use pamc_passes::ops::{Checked, Op, all};
 use pamc_passes::rules;
 use serde::Serialize;
 
@@ -43,6 +43,7 @@ struct OpRow {
     onnx: &'static [&'static str],
     max_relative_error: Option<f64>,
     max_absolute_error: Option<f64>,
+    error_checked_on: Option<&'static str>,
     doc: &'static str,
 }
 
@@ -55,6 +56,7 @@ fn row(op: &'static Op) -> OpRow {
         onnx: op.onnx,
         max_relative_error: op.bound.map(|b| b.rel),
         max_absolute_error: op.bound.map(|b| b.abs),
+        error_checked_on: op.checked().map(Checked::text),
         doc: op.doc,
     }
 }
@@ -75,14 +77,16 @@ pub fn run(args: &OpsArgs) -> Result<(), Error> {
             format!("{:.2} % + {:.1e}", 100.0 * rel.unwrap_or(0.0), abs.unwrap_or(0.0))
         }
     };
-    let head = ["op", "kind", "operands", "attributes", "max. error", "what it computes"];
+    let head =
+        ["op", "kind", "operands", "attributes", "max. error", "checked on", "what it computes"];
     let mut lines = vec![head.map(String::from).to_vec()];
     for r in &rows {
         let cells = [r.name, r.kind].map(String::from);
         lines.push(
             [
                 &cells[..],
-                &[r.operands.join(", "), r.attributes.join(", "), error(r), r.doc.to_string()],
+                &[r.operands.join(", "), r.attributes.join(", "), error(r)],
+                &[r.error_checked_on.unwrap_or_default(), r.doc].map(String::from),
             ]
             .concat(),
         );

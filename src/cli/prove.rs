@@ -1,38 +1,43 @@
 //! `pamc prove`: every bit-exact rule, emitted code and declared error bounds, proven again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use glob::Pattern;
 use pamc_passes::prove::{Obligation, Verdict, discharge, obligations, record};
 use serde::Serialize;
 
 use super::output::{put, table};
 use crate::error::Error;
+use crate::select::near;
 
 /// Arguments of `pamc prove`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Needs the programs z3 and cvc5. The exit code is 1 unless everything is proven. Kinds:
+Needs the programs z3 and cvc5. The exit code is 1 unless everything is proven: by a solver, by trying
+all cases (exhaustive), or, for bounds of two operands, by as many as there is time for (sampled). Kinds:
   rule       a bit-exact rewrite rule
   sum        what the following take for granted of float sums
   primitive  emitted code of an elementwise primitive, by a solver and run on all 2³² operands
   kernel     a version of a product in contractions, where the facts about the operands choose it
-  bound      a declared error bound of a lowering
+  bound      a declared error bound of an elementwise lowering; those of others are only sampled, by tests
 
 Examples:
   pamc prove
   pamc prove kernel
-  pamc prove div-mul --json
+  pamc prove div-mul 'mul-neg*' --json
   PAMC_BLESS=1 pamc prove --record passes/docs/rules.md")]
 pub struct ProveArgs {
-    /// Only what has this in its name, or is of this kind: rule, sum, primitive, kernel, bound
-    pub filter: Option<String>,
+    /// Only what has such a name or kind (rule, sum, primitive, kernel, bound); `*` stands for anything
+    #[arg(value_name = "NAME", value_parser = Pattern::new)]
+    pub names: Vec<Pattern>,
     /// Seconds that each solver may take for one problem
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub limit: u64,
     /// Compare with this document of the rules and their proofs; PAMC_BLESS=1 replaces it
-    #[arg(long, value_name = "FILE", conflicts_with = "filter")]
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
     pub record: Option<PathBuf>,
     /// For programs
     #[arg(long)]
@@ -55,14 +60,7 @@ pub fn run(args: &ProveArgs) -> Result<(), Error> {
     let mut all = obligations(Some(pamc_lowering::prove::exhaust))
         .map_err(|e| Error::Proof(e.to_string()))?;
     all.extend(pamc_lowering::prove::obligations()?);
-    let named = |o: &Obligation<'_>| {
-        args.filter.as_ref().is_none_or(|f| o.subject.contains(f) || o.kind == f.as_str())
-    };
-    all.retain(named);
-    if all.is_empty() {
-        let name = args.filter.clone().unwrap_or_default();
-        return Err(Error::Proof(format!("nothing to prove is named '{name}': see pamc rules")));
-    }
+    all = chosen(all, &args.names)?;
     let limit = Duration::from_secs(args.limit);
     let show = |v: &Verdict| {
         let Verdict { kind, subject, domain, status, seconds } = v;
@@ -76,6 +74,22 @@ pub fn run(args: &ProveArgs) -> Result<(), Error> {
         return Err(Error::Proof(format!("{open} of {} are not proven", verdicts.len())));
     }
     args.record.as_ref().map_or(Ok(()), |file| compare(file, &verdicts))
+}
+
+/// What patterns name; everything without any.
+fn chosen<'a>(all: Vec<Obligation<'a>>, names: &[Pattern]) -> Result<Vec<Obligation<'a>>, Error> {
+    let named = |p: &Pattern, o: &Obligation<'_>| p.matches(&o.subject) || p.as_str() == o.kind;
+    let idle = names.iter().filter(|p| !all.iter().any(|o| named(p, o)));
+    let subjects: BTreeSet<String> = all.iter().map(|o| o.subject.clone()).collect();
+    let subjects: Vec<String> = subjects.into_iter().collect();
+    let lines: Vec<String> = idle
+        .map(|p| format!("nothing to prove has the name or kind '{p}'{}", near(p, &subjects)))
+        .collect();
+    if !lines.is_empty() {
+        return Err(Error::usage(lines.join("\n")));
+    }
+    let wanted = |o: &Obligation<'_>| names.is_empty() || names.iter().any(|p| named(p, o));
+    Ok(all.into_iter().filter(wanted).collect())
 }
 
 fn report(verdicts: &[Verdict], json: bool) -> Vec<u8> {

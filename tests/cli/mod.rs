@@ -129,6 +129,25 @@ fn repository(path: &str) -> String {
 }
 
 #[test]
+fn proofs_are_named_exactly_or_by_patterns() {
+    let place = Place::new();
+    let proven = |names: &str| -> Vec<String> {
+        let json = place.pamc(&format!("prove {names} --json")).success();
+        let rows: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let rows = rows.as_array().expect("a row a proof").iter();
+        rows.map(|row| row["subject"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert!(proven("neg-neg").iter().all(|name| name == "neg-neg"));
+    let both = proven("abs-n* neg-neg");
+    for name in ["abs-neg", "abs-nonnegative", "neg-neg"] {
+        assert!(both.iter().any(|n| n == name), "{name}: {both:?}");
+    }
+    assert!(both.iter().all(|n| n.starts_with("abs-n") || n == "neg-neg"), "{both:?}");
+    place.pamc("prove neg-ne").failure(&["'neg-ne'", "`neg-neg`"]);
+    place.pamc("prove neg-neg zz*").failure(&["'zz*'"]);
+}
+
+#[test]
 fn every_command_explains_itself_with_an_example() {
     let place = Place::new();
     let whole = place.pamc("--help").success();

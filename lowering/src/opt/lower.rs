@@ -56,6 +56,14 @@ pub(super) fn run(root: Op, values: &[&str]) -> Result<(), String> {
 
 /// Named structured operations and vector operations that multiply, as simpler ones.
 fn expand(root: Op) -> Result<(), String> {
+    // Their reductions are operations only outside the affine dialect.
+    let reduces = |op: &Op| op.name() == "affine.parallel" && combination(*op) == "mulf";
+    while let Some(loops) = root.all().into_iter().find(reduces) {
+        shim::lower_affine(loops);
+        if root.all().into_iter().filter(reduces).any(|op| op.0.ptr == loops.0.ptr) {
+            break;
+        }
+    }
     for op in root.all().into_iter().filter(|op| op.name() == "llvm.intr.vector.reduce.fmul") {
         reduction(op)?;
     }
@@ -122,11 +130,21 @@ fn plan(op: Op, options: &LowerOptions) -> Option<Result<Plan, Finding>> {
     }
 }
 
+/// How many operands of an operation are part of its term.
+fn terms(op: Op) -> usize {
+    match op.name() {
+        "memref.atomic_rmw" => 2,
+        // Lanes that the mask and the number of lanes at the end turn off may hold anything.
+        name if name.starts_with("llvm.intr.vp.") => op.operand_count().saturating_sub(2),
+        _ => usize::MAX,
+    }
+}
+
 /// The term to write for an operation, if its types allow one.
 fn request(op: Op, what: What) -> Result<Plan, Finding> {
     let atomic = op.name() == "memref.atomic_rmw";
     let form = form(op, atomic)?;
-    let taken: Vec<Val> = op.operands().take(if atomic { 2 } else { usize::MAX }).collect();
+    let taken: Vec<Val> = op.operands().take(terms(op)).collect();
     for ty in taken.iter().map(|v| v.ty()).chain(op.results().map(|v| v.ty())) {
         element_is_supported(ty)?;
     }

@@ -129,11 +129,19 @@ pub(super) fn of_operation(name: &str) -> Option<Meaning> {
         return function(name);
     }
     if let Some(name) = name.strip_prefix("llvm.intr.") {
-        let vp = ["vp.fmul", "vp.fdiv", "vp.frem", "vp.fma", "vp.fmuladd", "vp.reduce.fmul"];
+        if let Some(name) = name.strip_prefix("vp.") {
+            let machine = format!("llvm.{name}");
+            let listed = OPERATIONS.iter().find(|(known, _)| *known == machine);
+            let reduces = name == "reduce.fmul";
+            return match listed {
+                Some((_, meaning)) => Some(*meaning),
+                None => function(name).or_else(|| reduces.then_some(Undefined(LATER))),
+            };
+        }
         let constrained = name.strip_prefix("experimental.constrained.");
         let known = constrained
             .is_some_and(|n| ["fmul", "fdiv", "frem"].contains(&n) || function(n).is_some());
-        if vp.contains(&name) || name.strip_prefix("vp.").and_then(function).is_some() || known {
+        if known {
             return Some(Undefined(LATER));
         }
         return function(name);

@@ -5,6 +5,8 @@
 #include "mlir-c/IR.h"
 #include "mlir/CAPI/IR.h"
 #include "mlir/CAPI/Support.h"
+#include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
@@ -174,6 +176,21 @@ bool pamcDecompose(MlirOperation operation) {
     return false;
   rewriter.replaceOp(op, *values);
   return true;
+}
+
+/// Applies upstream's lowerings of affine loops and accesses to an operation and all inside it.
+void pamcLowerAffine(MlirOperation operation) {
+  SmallVector<Operation *> ops;
+  unwrap(operation)->walk([&](Operation *op) {
+    if (isa_and_nonnull<affine::AffineDialect>(op->getDialect()))
+      ops.push_back(op);
+  });
+  RewritePatternSet patterns(unwrap(operation)->getContext());
+  populateAffineToStdConversionPatterns(patterns);
+  populateAffineToVectorConversionPatterns(patterns);
+  GreedyRewriteConfig config;
+  config.setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
+  (void)applyOpPatternsGreedily(ops, std::move(patterns), config);
 }
 
 /// Applies upstream's lowerings of contractions, outer products, scans and reductions to these

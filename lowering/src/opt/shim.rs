@@ -53,6 +53,7 @@ unsafe extern "C" {
     fn pamcGeneralize(op: MlirOperation) -> bool;
     fn pamcDecompose(op: MlirOperation) -> bool;
     fn pamcWarn(location: MlirLocation, message: *const c_char);
+    fn pamcLowerAffine(operation: MlirOperation);
     fn pamcExpandVectors(ops: *const MlirOperation, count: usize);
 }
 
@@ -183,6 +184,11 @@ pub(super) fn decompose(op: Op) -> bool {
 pub(super) fn warn(location: MlirLocation, message: &CStr) {
     // SAFETY: the location is one of a living context; the message outlives the call.
     unsafe { pamcWarn(location, message.as_ptr()) }
+}
+
+/// Applies upstream's lowerings to an affine operation and all inside it; `op` may be gone afterwards.
+pub(super) fn lower_affine(op: Op) {
+    unsafe { pamcLowerAffine(op.0) }
 }
 
 /// Applies upstream's lowerings to vector operations, which may be gone afterwards.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::kernels::claims::{claims, packing};
+use pamc_passes::ops::Checked;
 use pamc_passes::prove::discharge;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -138,7 +139,7 @@ fn compiled_primitives_are_the_reference() {
 /// Likewise.
 #[test]
 fn bounds_hold() {
-    for op in bound::rows(1) {
+    for op in bound::rows(Checked::Every) {
         let status = bound::Floats::new(op, op.bound.unwrap(), 1021).run().unwrap();
         assert!(matches!(status, Status::Exhaustive(1..)), "{}: {status:?}", op.name);
     }

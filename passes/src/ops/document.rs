@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{AttrSpec, Bound, Default, Kind, Op, all};
+use super::{AttrSpec, Bound, Checked, Default, Kind, Op, all};
 
 const HEAD: &str = "\
 # The operations
@@ -11,9 +11,10 @@ Made from the op table; `PAMC_BLESS=1 cargo test -p pamc-passes ops::document` w
 fails where it is not current. `pamc ops NAME` prints the same.
 
 The largest error is that of the lowering to PAM with recipe `best` against the real function: relative
-to its result, plus an absolute part. *On* is where operands are sampled, *holds on* the operands on every
-float32 of which the bound is verified by `make prove`, for operations of one operand. Errors of structured
-operations (sums, softmax, normalizations, losses) are sampled.
+to its result, plus an absolute part, *on* these operands. *Checked on* says how far that is known: `make
+prove` verifies bounds of elementwise operations, of one operand on *every float32* (of the operands after
+*holds on*, where that is more), of two on all *pairs* of 11-bit fractions and on random ones. Those of
+structured operations (contractions, sums, softmax, normalizations, losses) a test checks on *samples*.
 ";
 
 /// Sections: the rows of a kind, and what they are.
@@ -86,6 +87,7 @@ fn line(op: &Op) -> String {
         list(op.args.iter().map(ToString::to_string).collect()),
         list(op.attrs.iter().map(attribute).collect()),
         op.bound.as_ref().map(error).unwrap_or_default(),
+        op.checked().map_or("", Checked::text).into(),
         list(op.onnx.iter().map(ToString::to_string).collect()),
         op.doc.to_string(),
     ];
@@ -100,8 +102,8 @@ pub fn page() -> String {
         let _ = write!(
             text,
             "\n## {}{}\n\n{about}\n\n\
-             | op | operands | attributes | largest error | ONNX | what it computes |\n\
-             |---|---|---|---|---|---|\n",
+             | op | operands | attributes | largest error | checked on | ONNX | what it computes |\n\
+             |---|---|---|---|---|---|---|\n",
             kind[..1].to_uppercase(),
             &kind[1..]
         );

@@ -148,6 +148,28 @@ impl Bound {
     }
 }
 
+/// On what a declared error bound is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Every float32 on which it holds: `make prove`.
+    Every,
+    /// All pairs of shortened fractions, and random pairs: `make prove`.
+    Pairs,
+    /// Samples: a test.
+    Samples,
+}
+
+impl Checked {
+    /// In words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Checked::Every => "every float32",
+            Checked::Pairs => "pairs",
+            Checked::Samples => "samples",
+        }
+    }
+}
+
 /// One row of the table.
 pub struct Op {
     /// Name, in the text form and everywhere else.
@@ -192,6 +214,16 @@ impl Op {
         bound: None,
         cost: 1,
     };
+
+    /// On what the row's error bound is checked, if it declares one.
+    pub fn checked(&self) -> Option<Checked> {
+        self.bound?;
+        Some(match (self.real, self.args.len()) {
+            (Some(_), 1) => Checked::Every,
+            (Some(_), 2) => Checked::Pairs,
+            _ => Checked::Samples,
+        })
+    }
 
     /// The primitive, if it is one.
     pub fn prim(&self) -> Option<Prim> {

@@ -34,6 +34,8 @@ pub enum Status {
     Proven(Solver),
     /// Everything was tried; how many cases.
     Exhaustive(u64),
+    /// So many cases were tried, which are not all.
+    Tried(u64),
     /// It is false, by this counterexample.
     Refuted(String),
     /// No solver decided within the time.
@@ -41,9 +43,9 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether it is known to hold.
+    /// Whether it is known to hold, or on all cases that were to be tried.
     pub fn holds(&self) -> bool {
-        matches!(self, Status::Proven(_) | Status::Exhaustive(_))
+        matches!(self, Status::Proven(_) | Status::Exhaustive(_) | Status::Tried(_))
     }
 }
 
@@ -52,6 +54,7 @@ impl fmt::Display for Status {
         match self {
             Status::Proven(solver) => write!(f, "proven by {}", solver.name()),
             Status::Exhaustive(n) => write!(f, "exhaustive, {n} cases"),
+            Status::Tried(n) => write!(f, "sampled, {n} cases"),
             Status::Refuted(at) => write!(f, "refuted: {at}"),
             Status::TimedOut => f.write_str("timed out"),
         }

@@ -133,14 +133,24 @@ impl Walk {
 
     fn action(&self, node: &NodeProto) -> Action {
         let op = node.op_type.as_str();
-        if let Some((kind, _)) = PRODUCTS.iter().find(|(_, names)| names.contains(&op)) {
-            return Action::Data(*kind);
-        }
         let integers = node
             .input
             .iter()
             .chain(&node.output)
             .any(|n| self.types.get(n).is_some_and(|t| is_integer(*t)));
+        // The number of elements of a shape.
+        if op == "ReduceProd"
+            && node.input.first().and_then(|n| self.types.get(n)).is_some_and(|t| is_integer(*t))
+        {
+            return Action::Integer;
+        }
+        // Without a third input it does not train, and is the identity.
+        if op == "Dropout" && node.input.len() < 3 {
+            return Action::None;
+        }
+        if let Some((kind, _)) = PRODUCTS.iter().find(|(_, names)| names.contains(&op)) {
+            return Action::Data(*kind);
+        }
         match op {
             "Mul" | "Div" | "Mod" if integers => Action::Integer,
             "Mul" => Action::Data(Kind::Multiply),
@@ -162,6 +172,8 @@ impl Walk {
             let role = match action {
                 Action::Data(_) => Role::Factor,
                 Action::Integer if divides && i == 0 => Role::Dividend,
+                // The axes of a product.
+                Action::Integer if op == "ReduceProd" && i > 0 => Role::Address,
                 Action::Integer => Role::Factor,
                 Action::None => self.role(node, i, positions),
             };

@@ -68,6 +68,33 @@ fn alternating(trips: i64) -> Model {
 }
 
 #[test]
+fn products_are_found_in_bodies_and_sizes_are_not() {
+    let of = |inner: &str, inputs: &[&str]| {
+        let branch = |op: &str, x: &[&str]| graph(&[], &["y"], vec![node(op, x, &["y"], &[])]);
+        let choice = with_graphs(
+            node("If", &["c"], &["y"], &[]),
+            vec![("then_branch", branch(inner, inputs)), ("else_branch", branch("Neg", &["x"]))],
+        );
+        let nodes = vec![
+            node("Shape", &["x"], &["shape"], &[]),
+            // The number of elements, which becomes a shape again.
+            node("ReduceProd", &["shape"], &["size"], &[]),
+            node("Reshape", &["x", "size"], &["flat"], &[]),
+            node("Dropout", &["flat"], &["kept"], &[]),
+            choice,
+        ];
+        let inputs = vec![value("x", DataType::Float, &["4"]), value("c", DataType::Bool, &["1"])];
+        crate::onnx::audit(&model(18, inputs, Vec::new(), nodes))
+    };
+    let clean = of("ThresholdedRelu", &["x"]);
+    assert!(clean.findings.is_empty(), "{clean}");
+    for (op, inputs) in [("Mul", &["x", "x"][..]), ("Exp", &["x"]), ("ReduceProd", &["x"])] {
+        let found = of(op, inputs);
+        assert_eq!(found.findings.len(), 1, "{op}: {found}");
+    }
+}
+
+#[test]
 fn loops_are_unrolled_and_branches_chosen() {
     let imported = import(&alternating(3), &[]).unwrap();
     let made = run(&imported.graph, &feed(&[("x", &[1.0, 2.0])]));

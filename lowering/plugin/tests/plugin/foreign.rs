@@ -257,7 +257,9 @@ fn replace(line: &str, constants: &HashMap<String, f32>, out: &mut Replacement) 
         let _ = writeln!(out.text, "    {} = llvm.bitcast {y} : {element} to {element}", op.result);
         return true;
     }
-    let Some(&(_, function, count)) = ORACLE.iter().find(|(name, ..)| *name == op.name) else {
+    // A predicated operation has a mask and a number of lanes besides, here all of them.
+    let name = op.name.strip_prefix("vp.").unwrap_or(op.name);
+    let Some(&(_, function, count)) = ORACLE.iter().find(|(known, ..)| *known == name) else {
         return false;
     };
     let exponent = op.operands.get(1).is_some_and(|p| constants.contains_key(*p));
@@ -309,8 +311,13 @@ fn with_oracle(module: &str) -> String {
             let _ = writeln!(declared, "  llvm.func @{function}({types}) -> f32");
         }
     }
-    let (head, rest) = out.text.split_once('\n').expect("a module");
-    format!("{head}\n{declared}{rest}")
+    // Nested modules have symbols of their own.
+    let opens = |line: &str| line.trim_start().starts_with("module") && line.ends_with('{');
+    let lines = out.text.lines().map(|line| match opens(line) {
+        true => format!("{line}\n{declared}"),
+        false => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 /// What a module gives where every operation that multiplies is the oracle's.

@@ -115,6 +115,10 @@ pub(super) fn action(name: &str) -> Action {
     let operation = name.split_once('_').map_or("", |(_, rest)| rest);
     let begins = |stems: &[&str]| stems.iter().any(|s| operation.starts_with(s));
     let float = ["f16", "f32", "f64", "bf16", "dx9", "mix"].iter().any(|t| operation.contains(t));
+    // A texture is interpolated, a ray cut with boxes.
+    if name.starts_with("image_sample") || name.starts_with("image_bvh") {
+        return Action::Data(Kind::DotProduct);
+    }
     if !(name.starts_with("v_") || name.starts_with("p_") || name.starts_with("s_")) {
         return Action::None;
     }

@@ -11,6 +11,8 @@ pub(super) unsafe fn role(name: &str, action: Action, n: usize, operand: MlirVal
     match action {
         Action::Data(_) => return Role::Factor,
         Action::Integer if name.starts_with("affine.") => return Role::Dividend,
+        // The scale of a fixed-point product.
+        Action::Integer if n > 1 => return Role::Value,
         Action::Integer => {
             let divides = ["div", "rem", "Div", "Rem", "Mod"].iter().any(|w| last.contains(w));
             return if divides && n == 0 { Role::Dividend } else { Role::Factor };

@@ -270,7 +270,10 @@ pub(crate) fn action(op: Op) -> Option<Action> {
     if combination(op).starts_with("mul") {
         return Some(Action::Data(Kind::Multiply));
     }
-    if !MULTIPLYING.contains(&dialect) {
+    // Loads and stores of matrices' fragments.
+    let moves = |word| ["load", "store", "constant", "extract", "insert"].contains(&word);
+    let matrices = ["gpu", "nvvm"].contains(&dialect) && rest.contains("mma");
+    if !MULTIPLYING.contains(&dialect) || matrices && rest.split(['.', '_']).any(moves) {
         return Some(Action::None);
     }
     if let Some(kind) = names::kind(rest) {

@@ -4,9 +4,11 @@ use super::super::{Kind, flow::Action};
 #[cfg(test)]
 use crate::codegen::Arch;
 
-/// Instruction prefixes that LLVM prints as words of their own.
-const PREFIXES: &[&str] =
-    &["lock", "rep", "repne", "notrack", "data16", "rex64", "{evex}", "{vex}"];
+/// Instruction prefixes that LLVM prints as words of their own, besides those in braces.
+const PREFIXES: &[&str] = &[
+    "lock", "rep", "repe", "repne", "notrack", "data16", "addr32", "rex64", "cs", "ds", "es", "ss",
+    "fs", "gs", "bnd", "xacquire", "xrelease",
+];
 
 /// Mnemonic and operands of a line of disassembly.
 pub(super) fn split(text: &str) -> (&str, &str) {
@@ -14,7 +16,7 @@ pub(super) fn split(text: &str) -> (&str, &str) {
     loop {
         let (word, tail) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let tail = tail.trim_start();
-        if tail.is_empty() || !PREFIXES.contains(&word) {
+        if tail.is_empty() || !(PREFIXES.contains(&word) || word.starts_with('{')) {
             return (word, tail);
         }
         rest = tail;
@@ -28,12 +30,13 @@ const X86: &[(Kind, &[&str])] = &[
         &["fmadd", "fmsub", "fnmadd", "fnmsub", "4fmadd", "4fnmadd", "fcmadd"],
     ),
     (Kind::Multiply, &["fmul", "fimul", "fcmul", "mulnepbf16", "mulbf16", "scalef", "fscale"]),
+    (Kind::Multiply, &["pfmul"]),
     (Kind::Divide, &["fdiv", "fidiv", "fprem", "divnepbf16", "divbf16"]),
     (Kind::SquareRoot, &["sqrt", "fsqrt"]),
-    (Kind::Approximation, &["rcp", "rsqrt", "exp2"]),
+    (Kind::Approximation, &["rcp", "rsqrt", "exp2", "pfrcp", "pfrsq"]),
     (Kind::Transcendental, &["f2xm1", "fyl2x", "fsin", "fcos", "fptan", "fpatan"]),
     (Kind::DotProduct, &["dpps", "dppd", "dpb", "dpph", "pdp", "tdp", "tcmm", "tmm"]),
-    (Kind::VectorIntegerMultiply, &["pmul", "pmadd", "pclmul", "gf2p8mul"]),
+    (Kind::VectorIntegerMultiply, &["pmul", "pmadd", "pmadc", "pmac", "pclmul", "gf2p8mul"]),
 ];
 
 /// Element suffixes of SSE and AVX float instructions.
@@ -70,9 +73,9 @@ const AARCH64: &[(Kind, &[&str])] = &[
     ),
     (
         Kind::FusedMultiplyAdd,
-        &["fnmad", "fnmsb", "fcmla", "bfmla", "bfmls", "ftmad", "bfmopa", "fmopa", "fmops"],
+        &["fnmad", "fnmsb", "fcmla", "bfmla", "bfmls", "ftmad", "bfmop", "fmop"],
     ),
-    (Kind::Multiply, &["fmul", "fnmul", "bfmul", "ftsmul", "famul", "fscale"]),
+    (Kind::Multiply, &["fmul", "fnmul", "bfmul", "ftsmul", "famul", "fscale", "bfscale"]),
     (Kind::Divide, &["fdiv"]),
     (Kind::SquareRoot, &["fsqrt"]),
     (Kind::Approximation, &["frecp", "frsqrt", "urecpe", "ursqrte", "fexpa"]),
@@ -81,8 +84,12 @@ const AARCH64: &[(Kind, &[&str])] = &[
         &["bfdot", "bfvdot", "fdot", "fvdot", "sdot", "udot", "usdot", "sudot", "bfmmla", "fmmla"],
     ),
     (Kind::DotProduct, &["smmla", "ummla", "usmmla", "cdot"]),
-    (Kind::VectorIntegerMultiply, &["pmul", "sqdmul", "sqrdmul", "sqdml", "sqrdml", "cmla"]),
+    (Kind::VectorIntegerMultiply, &["pmul", "pmlal", "sqdmul", "sqrdmul", "sqdml", "sqrdml"]),
+    (Kind::VectorIntegerMultiply, &["cmla", "sqrdcmla", "sumlal", "usmlal"]),
 ];
+
+/// Parts of AArch64 mnemonics that are products of matrices, of operands of whichever types.
+const AARCH64_MATRIX: &[&str] = &["mopa", "mops", "mop4a", "mop4s", "vdot"];
 
 /// Integer mnemonics that multiply or divide in general or in vector registers.
 const AARCH64_INTEGER: &[&str] = &[
@@ -96,6 +103,9 @@ pub(super) fn aarch64(mnemonic: &str, operands: &str) -> Action {
         if stems.iter().any(|stem| mnemonic.starts_with(stem)) {
             return Action::Data(*kind);
         }
+    }
+    if AARCH64_MATRIX.iter().any(|part| mnemonic.contains(part)) {
+        return Action::Data(Kind::DotProduct);
     }
     if !AARCH64_INTEGER.iter().any(|stem| mnemonic.starts_with(stem)) {
         return Action::None;
@@ -198,7 +208,11 @@ mod tests {
             ("vpmulld %zmm0, %zmm1, %zmm2", Finding(Kind::VectorIntegerMultiply)),
             ("vpmuludq %zmm0, %zmm1, %zmm2", Finding(Kind::VectorIntegerMultiply)),
             ("vdpbf16ps %zmm0, %zmm1, %zmm2", Finding(Kind::DotProduct)),
+            ("vpmacsdd %xmm0, (%rdi), %xmm1, %xmm2", Finding(Kind::VectorIntegerMultiply)),
+            ("pfmul (%rsi), %mm0", Finding(Kind::Multiply)),
+            ("vdpphps (%rdi), %zmm1, %zmm0", Finding(Kind::DotProduct)),
             ("imulq $12, %rax, %rax", ScalarInteger),
+            ("{nf} imull (%rdi), %eax, %ecx", ScalarInteger),
             ("lock mulq %rcx", ScalarInteger),
             ("mulxq %rax, %rcx, %rdx", ScalarInteger),
             ("divl %ecx", ScalarInteger),
@@ -221,6 +235,10 @@ mod tests {
             ("frecpe v0.4s, v1.4s", Finding(Kind::Approximation)),
             ("mul v0.4s, v1.4s, v2.4s", Finding(Kind::VectorIntegerMultiply)),
             ("umull v0.2d, v1.2s, v2.2s", Finding(Kind::VectorIntegerMultiply)),
+            ("smopa za0.s, p0/m, p0/m, z0.b, z1.b", Finding(Kind::DotProduct)),
+            ("bfmops za0.s, p0/m, p0/m, z0.h, z1.h", Finding(Kind::FusedMultiplyAdd)),
+            ("usmlall za.s[w8, 0:3], z0.b, z1.b", Finding(Kind::VectorIntegerMultiply)),
+            ("svdot za.s[w8, 0], {z0.h-z1.h}, z4.h[0]", Finding(Kind::DotProduct)),
             ("madd x0, x1, x2, x3", ScalarInteger),
             ("mul w0, w1, w2", ScalarInteger),
             ("fadd v0.4s, v1.4s, v2.4s", Other),

@@ -86,7 +86,6 @@ pub(super) const NEUTRAL: &[&str] = &[
     "sured",
     "szext",
     "testp",
-    "tex",
     "tld4",
     "trap",
     "txq",
@@ -129,6 +128,8 @@ pub(super) fn action(opcode: &str) -> Option<Action> {
         "div" | "rem" => data(Kind::Divide),
         "fma" | "mad" => data(Kind::FusedMultiplyAdd),
         "sqrt" => data(Kind::SquareRoot),
+        // A texture is interpolated.
+        "tex" => data(Kind::DotProduct),
         "rcp" | "rsqrt" => data(Kind::Approximation),
         "sin" | "cos" | "lg2" | "ex2" | "tanh" => data(Kind::Transcendental),
         "dp4a" | "dp2a" | "mma" | "wmma" | "wgmma" | "tcgen05" => {

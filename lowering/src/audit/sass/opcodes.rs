@@ -141,11 +141,9 @@ pub(super) const NEUTRAL: &[&str] = &[
     "SURED",
     "SUST",
     "SYNCS",
-    "TEX",
     "TLD",
     "TLD4",
     "TMML",
-    "TXD",
     "TXQ",
     "UBLKCP",
     "UBLKPF",
@@ -223,6 +221,8 @@ pub(super) fn action(opcode: &str) -> Action {
             _ => Action::Data(Kind::Transcendental),
         },
         "IMAD" | "IMUL" | "XMAD" | "UIMAD" | "IMUL32I" | "IMAD32I" | "VMAD" => Action::Integer,
+        // A texture is interpolated.
+        "TEX" | "TEXS" | "TXD" => Action::Data(Kind::DotProduct),
         _ if first.contains("MMA")
             || first.starts_with("IDP")
             || first.starts_with("UTC") && first.contains("MMA") =>

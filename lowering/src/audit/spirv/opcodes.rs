@@ -33,7 +33,8 @@ impl Walk<'_> {
             _ if name.contains("NonUniformIMul") => Data(Kind::VectorIntegerMultiply),
             _ if name.contains("NonUniformFMul")
                 || name.contains("Interpolate")
-                || name.starts_with("ImageSample") =>
+                || name.starts_with("ImageSample")
+                || name.starts_with("ImageSparseSample") =>
             {
                 Data(Kind::Multiply)
             }
@@ -83,6 +84,9 @@ impl Walk<'_> {
                 | GlslStd450Op::NMax
                 | GlslStd450Op::NClamp
                 | GlslStd450Op::Step
+                | GlslStd450Op::Modf
+                | GlslStd450Op::ModfStruct
+                | GlslStd450Op::Fract
                 | GlslStd450Op::FindILsb
                 | GlslStd450Op::FindSMsb
                 | GlslStd450Op::FindUMsb
@@ -94,9 +98,6 @@ impl Walk<'_> {
                 GlslStd450Op::Sqrt => Kind::SquareRoot,
                 GlslStd450Op::InverseSqrt => Kind::Approximation,
                 GlslStd450Op::Ldexp
-                | GlslStd450Op::Modf
-                | GlslStd450Op::ModfStruct
-                | GlslStd450Op::Fract
                 | GlslStd450Op::Radians
                 | GlslStd450Op::Degrees
                 | GlslStd450Op::FMix

@@ -60,13 +60,21 @@ fn interpreted(
     })
 }
 
-macro_rules! rows {
-    ($($name:ident($($x:ident),*) = $row:literal;)*) => {$(
+macro_rules! functions {
+    ($($name:ident($($x:ident),*) = $value:expr;)*) => {$(
         #[unsafe(no_mangle)]
         extern "C" fn $name($($x: f32),*) -> f32 {
-            interpreted($row, 0.0, &[$($x),*], |cx, x| cx.op($row, x))
+            $value
         }
     )*};
+}
+
+macro_rules! rows {
+    ($($name:ident($($x:ident),*) = $row:literal;)*) => {
+        functions! {
+            $($name($($x),*) = interpreted($row, 0.0, &[$($x),*], |cx, x| cx.op($row, x));)*
+        }
+    };
 }
 
 rows! {
@@ -95,16 +103,7 @@ rows! {
     ref_erfc(x) = "erfc";
 }
 
-macro_rules! primitives {
-    ($($name:ident($($x:ident),*) = $value:expr;)*) => {$(
-        #[unsafe(no_mangle)]
-        extern "C" fn $name($($x: f32),*) -> f32 {
-            $value
-        }
-    )*};
-}
-
-primitives! {
+functions! {
     ref_mul(a, b) = pam::mul(a, b);
     ref_div(a, b) = pam::div(a, b);
     ref_fma(a, b, c) = pam::mul(a, b) + c;
