@@ -20,7 +20,8 @@ pub struct ModelArgs {
     /// A `.onnx` or `.pam` file, a folder written by ONNX Runtime training, or @NAME of a built-in
     /// model, optionally with a size or options: @vit:small, @gpt:layers=2,d=64
     pub model: String,
-    /// Size of a symbolic dimension, such as batch=32 (repeatable)
+    /// Size of a symbolic dimension, such as batch=32 (repeatable); that of an ONNX model's batches, the
+    /// first of inputs, is 1 if not given
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
     pub dims: Vec<(String, usize)>,
     /// Value of an input of an ONNX model that is the same in every run, such as a number of

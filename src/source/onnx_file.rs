@@ -1,12 +1,12 @@
 //! ONNX files: at inference, with a loss of the user's choice, or with the training they describe.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use pamc_passes::arith::Arith;
 use pamc_passes::build::Cx;
 use pamc_passes::interpret;
-use pamc_passes::ir::{DType, Dims, Graph, InputKind, NodeId, Tensor, TensorType};
+use pamc_passes::ir::{DType, Dims, Extent, Graph, InputKind, NodeId, Tensor, TensorType};
 use pamc_passes::manager::Manager;
 
 use super::{Gradients, Model, OpenInput, TrainingModel, Wanted, results};
@@ -75,7 +75,28 @@ impl OnnxFile {
 
     pub(super) fn build(&self, dims: &Dims, seed: u64, select: &Selection) -> Result<Model, Error> {
         self.check(select)?;
-        Ok(imported(self.model.import(&self.options(dims, select))?, seed))
+        let batch = self.batch_dims(dims)?;
+        let mut dims = dims.clone();
+        dims.extend(batch.iter().map(|name| (name.clone(), 1)));
+        let mut model = imported(self.model.import(&self.options(&dims, select))?, seed);
+        let note = |name| format!("dimension `{name}` is 1; --dim {name}=SIZE makes it another");
+        model.notes.extend(batch.iter().map(note));
+        Ok(model)
+    }
+
+    /// Dimensions without a size that are nothing but the first of inputs: those of a batch, which is of
+    /// one sample unless said.
+    fn batch_dims(&self, dims: &Dims) -> Result<Vec<String>, Error> {
+        let inputs = self.open_inputs()?;
+        let open = |extent: &Extent| match extent {
+            Extent::Symbol(name) if !dims.contains_key(name) => Some(name.clone()),
+            _ => None,
+        };
+        let first: BTreeSet<String> =
+            inputs.iter().filter_map(|i| i.extents.first()).filter_map(open).collect();
+        let others: BTreeSet<String> =
+            inputs.iter().flat_map(|i| i.extents.iter().skip(1)).filter_map(open).collect();
+        Ok(first.difference(&others).cloned().collect())
     }
 
     /// Every pattern of the selection matches one of the file's float tensors.

@@ -2,7 +2,7 @@
 
 use pamc_lowering::audit;
 
-use super::Place;
+use super::{Place, repository};
 
 const MODELS: [&str; 6] =
     ["mlp:tiny", "cnn:tiny", "vit:tiny", "mixer:tiny", "gpt:tiny", "translation:tiny"];
@@ -54,4 +54,16 @@ fn an_emitted_graph_is_a_model_again() {
     let [once, twice] = ["once.pam", "twice.pam"]
         .map(|f| std::fs::read_to_string(place.path(f)).expect("a text graph"));
     assert_eq!(once, twice);
+}
+
+#[test]
+fn a_batch_is_of_one_sample_if_not_said() {
+    let place = Place::new();
+    let model = repository("models/onnx/mlp_adamw/forward.onnx");
+    let text = |dim: &str| place.pamc(&format!("{model} {dim} --emit pam")).success();
+    assert_eq!(text(""), text("--dim batch=1"));
+    assert_ne!(text(""), text("--dim batch=2"));
+    let ran = place.pamc(&format!("{model} --emit gpu -o code"));
+    assert!(ran.stderr.contains("--dim batch=SIZE"), "{}", ran.stderr);
+    ran.success();
 }
