@@ -79,7 +79,7 @@ pub(super) fn callee(op: Op) -> Option<String> {
 fn advice(dialect: &str, name: &str) -> &'static str {
     match dialect {
         "tosa" => "run tosa-to-linalg-named, tosa-to-linalg and tosa-to-arith first",
-        "complex" => "run convert-complex-to-standard first",
+        "complex" => "write it with real parts first: run convert-complex-to-standard",
         "affine" => "run lower-affine first",
         "gpu" if name.starts_with("subgroup_mma_compute") => "lower it to loops first",
         "gpu" => "write the reduction out first",

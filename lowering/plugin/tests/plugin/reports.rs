@@ -24,7 +24,7 @@ func.func @refused(%d: f64, %c: complex<f32>, %u: tensor<*xf32>, %t: tensor<4xf3
 fn everything_refused_is_reported_at_its_place() {
     let error = failure(opt("pamc-lower", REFUSED));
     for part in [
-        ":5:8: error: pamc-lower: 'complex.exp': run convert-complex-to-standard first",
+        ":5:8: error: pamc-lower: 'complex.exp': write it with real parts first: run convert-complex-to-standard",
         ":6:8: error: pamc-lower: 'complex.mul'",
         ":7:8: error: pamc-lower: 'arith.mulf': a tensor without a rank",
         ":8:8: error: pamc-lower: 'tosa.exp': run tosa-to-linalg-named, tosa-to-linalg",
