@@ -37,6 +37,33 @@ pub(super) unsafe fn take_apart(module: LLVMModuleRef) {
     }
 }
 
+/// Hides from the back ends how sums of data are made that enter a loop: they would write what is added
+/// three times, such as a key of random numbers, as a product.
+///
+/// # Safety
+/// As for [`take_apart`].
+pub(super) unsafe fn settle(module: LLVMModuleRef) {
+    // SAFETY: as above; what is frozen is an instruction, which a terminator or another instruction follows.
+    unsafe {
+        let builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
+        let sums =
+            instructions(module).filter(|&at| LLVMGetInstructionOpcode(at) == LLVMOpcode::LLVMAdd);
+        for sum in sums.collect::<Vec<_>>() {
+            for i in 0..2 {
+                let x = LLVMGetOperand(sum, i);
+                let enters = !LLVMIsABinaryOperator(x).is_null()
+                    && LLVMGetInstructionParent(x) != LLVMGetInstructionParent(sum);
+                if !enters || is_vector(x) || !is_loaded(x) || !becomes_data(sum) {
+                    continue;
+                }
+                LLVMPositionBuilderBefore(builder, LLVMGetNextInstruction(x));
+                LLVMSetOperand(sum, i, LLVMBuildFreeze(builder, x, c"".as_ptr()));
+            }
+        }
+        LLVMDisposeBuilder(builder);
+    }
+}
+
 unsafe fn is_vector(value: LLVMValueRef) -> bool {
     // SAFETY: the value is one of a module.
     unsafe { LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMTypeKind::LLVMVectorTypeKind }
@@ -73,8 +100,8 @@ unsafe fn number(value: LLVMValueRef) -> Option<i64> {
     }
 }
 
-/// The products by constants, which stand second, with these.
-unsafe fn products(module: LLVMModuleRef) -> Vec<(LLVMValueRef, i64)> {
+/// The instructions of a module in order.
+unsafe fn instructions(module: LLVMModuleRef) -> impl Iterator<Item = LLVMValueRef> {
     let mut found = Vec::new();
     // SAFETY: as above; the lists end with null.
     unsafe {
@@ -84,9 +111,7 @@ unsafe fn products(module: LLVMModuleRef) -> Vec<(LLVMValueRef, i64)> {
             while !block.is_null() {
                 let mut at = LLVMGetFirstInstruction(block);
                 while !at.is_null() {
-                    if LLVMGetInstructionOpcode(at) == LLVMOpcode::LLVMMul {
-                        found.extend(number(LLVMGetOperand(at, 1)).map(|n| (at, n)));
-                    }
+                    found.push(at);
                     at = LLVMGetNextInstruction(at);
                 }
                 block = LLVMGetNextBasicBlock(block);
@@ -94,7 +119,17 @@ unsafe fn products(module: LLVMModuleRef) -> Vec<(LLVMValueRef, i64)> {
             function = LLVMGetNextFunction(function);
         }
     }
-    found
+    found.into_iter()
+}
+
+/// The products by constants, which stand second, with these.
+unsafe fn products(module: LLVMModuleRef) -> Vec<(LLVMValueRef, i64)> {
+    // SAFETY: as above.
+    unsafe {
+        let products =
+            instructions(module).filter(|&at| LLVMGetInstructionOpcode(at) == LLVMOpcode::LLVMMul);
+        products.filter_map(|at| Some((at, number(LLVMGetOperand(at, 1))?))).collect()
+    }
 }
 
 /// True if something that is loaded has a part in a value.

@@ -264,7 +264,10 @@ impl Module {
             return Err(Error::Llvm { stage: "optimize", message });
         }
         // SAFETY: `self` owns the module.
-        unsafe { factors::take_apart(self.module) };
+        unsafe {
+            factors::take_apart(self.module);
+            factors::settle(self.module);
+        }
         Ok(())
     }
 }
