@@ -59,6 +59,8 @@ pub(super) fn hides_vector_product(op: Op) -> bool {
 pub(super) fn callee(op: Op) -> Option<String> {
     let name = match op.name() {
         "func.call" | "llvm.call" => op.attribute("callee")?.symbol()?,
+        // Of a function in C or C++, which is nowhere here.
+        "emitc.call_opaque" => return op.attribute("callee")?.string(),
         _ => return None,
     };
     let mut scope = op.parent();
@@ -85,7 +87,6 @@ fn advice(dialect: &str, name: &str) -> &'static str {
         "gpu" => "write the reduction out first",
         "linalg" if name.starts_with("winograd") => "decompose it into matmuls first",
         "linalg" => "run pamc-lower before bufferization",
-        "llvm" if name == "inline_asm" => "assembly cannot be checked",
         "vector" => "upstream has no lowering for this form",
         _ => "run pamc-lower before the pass that makes it",
     }
@@ -98,9 +99,8 @@ pub(super) fn of(op: Op) -> Option<Finding> {
     if let Some(callee) = callee(op) {
         return meaning::of_call(&callee).map(|_| Finding::new(""));
     }
-    if op.name() == "llvm.inline_asm" {
-        let text = op.attribute("asm_string").and_then(|text| text.string());
-        return text.is_some_and(|t| !t.is_empty()).then(|| Finding::new(advice(dialect, name)));
+    if mlir::foreign_code(op).is_some() {
+        return Some(Finding::new("what is written in another language cannot be checked"));
     }
     let complex = dialect == "complex";
     if !(on_floats(op) || complex) || shim::is_named_structured(op) {

@@ -85,6 +85,41 @@ fn planted_products_are_found() {
 }
 
 #[test]
+fn products_of_other_dialects_are_found() {
+    let planted = [
+        ("emitc.call_opaque", r#"%r = emitc.call_opaque "expf"(%x) : (f32) -> f32"#),
+        ("emitc.verbatim", r#"emitc.verbatim "x = x * x;""#),
+        ("emitc.literal", r#"%r = emitc.literal "3.0f * x" : f32"#),
+        ("wasmssa.mul", "%r = wasmssa.mul %x %x : f32"),
+        ("mpi.allreduce", "mpi.allreduce(%m, %m, MPI_PROD, %c) : memref<4xf32>, memref<4xf32>"),
+        ("quant.dcast", "%r = quant.dcast %q : !quant.uniform<i8:f32, 0.5> to f32"),
+    ];
+    let clean = [
+        "emitc.verbatim \"#include <math.h>\"",
+        r#"%r = emitc.literal "zero" : f32"#,
+        "mpi.allreduce(%m, %m, MPI_SUM, %c) : memref<4xf32>, memref<4xf32>",
+    ];
+    let module = |line: &str| {
+        format!(
+            "func.func @f(%x: f32, %m: memref<4xf32>, %q: !quant.uniform<i8:f32, 0.5>) {{
+                %c = mpi.comm_world : !mpi.comm
+                {line}
+                return
+            }}"
+        )
+    };
+    for (name, line) in planted {
+        let output = opt("pamc-verify", &module(line));
+        assert!(!output.status.success(), "{name} was not found");
+        let error = failure(output);
+        assert!(error.contains("1 operation(s) multiply"), "{name}: {error}");
+    }
+    for line in clean {
+        success(opt("pamc-verify", &module(line)));
+    }
+}
+
+#[test]
 fn addresses_may_multiply() {
     let text = "func.func @addresses(%m: memref<64xf32>, %i: index, %n: i32) -> f32 {
         %c = arith.constant 12 : i32

@@ -19,7 +19,7 @@ use melior::{
 use mlir_sys::*;
 use roles::{role, source};
 use std::collections::{BTreeSet, HashMap};
-pub(crate) use table::{action, combination};
+pub(crate) use table::{action, combination, foreign_code};
 
 const STORED: Role = Role::Sink("is stored in memory");
 const CONVERTED: Role = Role::Sink("is converted to a float");
@@ -206,9 +206,8 @@ impl Walk {
             let Some(action) = action(Op(op)) else {
                 return self.find(op, Kind::Unknown, name.into());
             };
-            if name == "llvm.inline_asm" && string(op, "asm_string").is_some_and(|s| !s.is_empty())
-            {
-                return self.find(op, Kind::Unknown, "inline assembly".into());
+            if foreign_code(Op(op)).is_some() {
+                return self.find(op, Kind::Unknown, format!("code in {name}, which is not read"));
             }
             let mut roles = Vec::new();
             for (n, operand) in operands.iter().enumerate() {

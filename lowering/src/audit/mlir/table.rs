@@ -86,6 +86,7 @@ const MULTIPLYING: &[&str] = &[
     "emitc",
     "sparse_tensor",
     "x86",
+    "wasmssa",
 ];
 
 /// Operations on scalars of integers that multiply or divide, vectors of which are data.
@@ -126,6 +127,8 @@ const INTEGER: &[&str] = &[
     "emitc.mul",
     "emitc.div",
     "emitc.rem",
+    "wasmssa.mul",
+    "wasmssa.div",
     "llvm.intr.smul.with.overflow",
     "llvm.intr.umul.with.overflow",
 ];
@@ -151,6 +154,8 @@ const DATA: &[(Kind, &[&str])] = &[
             "arith.scaling_extf",
             "arith.scaling_truncf",
             "amx.tile_muli",
+            "quant.dcast",
+            "quant.qcast",
         ],
     ),
     (
@@ -216,7 +221,15 @@ const COMBINING: &[(&str, &str)] = &[
     ("gpu.all_reduce", "op"),
     ("gpu.subgroup_reduce", "op"),
     ("affine.parallel", "reductions"),
+    ("mpi.allreduce", "op"),
+    ("mpi.reduce_scatter_block", "op"),
+    ("shard.all_reduce", "reduction"),
+    ("shard.reduce", "reduction"),
+    ("shard.reduce_scatter", "reduction"),
 ];
+
+/// The number of `MPI_PROD`.
+const MPI_PROD: i64 = 4;
 
 /// What kind of combination an operation carries: `mul`, `add`, `mulf` …; empty if none.
 pub(crate) fn combination(op: Op) -> String {
@@ -225,14 +238,39 @@ pub(crate) fn combination(op: Op) -> String {
         return String::new();
     };
     if let Some(codes) = attribute.integers() {
+        if op.name().starts_with("mpi.") {
+            return if codes == [MPI_PROD] { "mul".into() } else { String::new() };
+        }
         let kinds: Vec<&str> = codes.iter().map(|&code| atomic(code)).collect();
         let product = kinds.iter().find(|kind| kind.starts_with("mul"));
         return product.or(kinds.first()).copied().unwrap_or_default().to_string();
     }
-    // `#vector.kind<mul>`, `#gpu<all_reduce_op mul>`.
+    // `#vector.kind<mul>`, `#gpu<all_reduce_op mul>`, `#shard.partial<product>`.
     let text = attribute.text();
     let word = text.split(|c: char| !c.is_alphanumeric()).rfind(|word| !word.is_empty());
-    word.unwrap_or_default().to_string()
+    match word.unwrap_or_default() {
+        "product" => "mul".to_string(),
+        word => word.to_string(),
+    }
+}
+
+/// Code in another language that an operation carries, which is not read; none if it is only
+/// directives, comments or a name.
+pub(crate) fn foreign_code(op: Op) -> Option<String> {
+    let text = |attribute| op.attribute(attribute).and_then(|text| text.string());
+    let code = match op.name() {
+        "llvm.inline_asm" => text("asm_string")?,
+        "emitc.verbatim" => {
+            let code = text("value")?;
+            let counts = |line: &&str| !(line.starts_with('#') || line.starts_with("//"));
+            code.lines().map(str::trim).filter(counts).collect::<String>()
+        }
+        "emitc.literal" => {
+            text("value")?.trim_matches(|c: char| c.is_alphanumeric() || "_.".contains(c)).into()
+        }
+        _ => return None,
+    };
+    (!code.is_empty()).then_some(code)
 }
 
 /// Names of `arith.atomic_rmw` kinds, by their numbers.
