@@ -10,6 +10,7 @@ use super::{
     guards::{self, Guard},
     lanes,
     machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
+    names::split,
     native::Disassembler,
 };
 use crate::Error;

@@ -132,3 +132,20 @@ pub(super) fn kind(name: &str) -> Option<Kind> {
     }
     None
 }
+
+/// Operands in the text of an instruction: apart at commas outside brackets.
+pub(super) fn split(text: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let outside = |c: char| {
+        match c {
+            '[' | '{' | '(' => depth += 1,
+            ']' | '}' | ')' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    };
+    let mut out: Vec<&str> = text.split(outside).map(str::trim).collect();
+    // Nothing at all, or nothing after the last comma.
+    out.pop_if(|last| last.is_empty());
+    out
+}

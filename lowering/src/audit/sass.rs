@@ -9,6 +9,7 @@ use super::{
     formats::Outcome,
     guards::{self, Guard},
     machine::{self, Callee, Control, Convention, Instruction, Reg, Routine},
+    names::split,
 };
 use crate::Error;
 use opcodes::action;
@@ -149,26 +150,6 @@ fn guard(text: &str) -> Option<Guard> {
     let moves_on = ["BRA", "EXIT", "RET", "BRX", "CALL", "BSSY", "BSYNC"].contains(&opcode);
     let predicate = registers(guard).first().copied()?;
     (!moves_on).then_some((predicate, guard.starts_with('!')))
-}
-
-/// Splits operands at commas outside brackets.
-fn split(text: &str) -> Vec<&str> {
-    let (mut depth, mut start, mut out) = (0, 0, Vec::new());
-    for (i, c) in text.char_indices() {
-        match c {
-            '[' | '(' => depth += 1,
-            ']' | ')' => depth -= 1,
-            ',' if depth == 0 => {
-                out.push(text[start..i].trim());
-                start = i + 1;
-            }
-            _ => {}
-        }
-    }
-    if !text[start..].trim().is_empty() {
-        out.push(text[start..].trim());
-    }
-    out
 }
 
 /// Registers written by an instruction with a first register.

@@ -141,11 +141,6 @@ pub(super) fn action(name: &str) -> Action {
     Action::Data(kind)
 }
 
-/// Splits operands at commas; modifiers follow the last.
-pub(super) fn split(text: &str) -> Vec<&str> {
-    text.split(',').map(str::trim).filter(|o| !o.is_empty()).collect()
-}
-
 pub(super) fn number(text: &str) -> Option<i128> {
     let text = text.trim();
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |d| (true, d));
@@ -173,6 +168,16 @@ mod tests {
         }
         for name in ["v_pk_mul_lo_u16", "v_pk_mad_u16"] {
             assert_eq!(action(name), Action::Data(Kind::VectorIntegerMultiply), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_interpolates_images_multiplies_and_what_moves_them_does_not() {
+        for name in ["image_sample", "image_sample_lz_o", "image_bvh_intersect_ray"] {
+            assert_eq!(action(name), Action::Data(Kind::DotProduct), "{name}");
+        }
+        for name in ["image_load", "image_store_mip"] {
+            assert_eq!(action(name), Action::None, "{name}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Operands of AArch64 instructions, from LLVM's text.
 
 use super::{PREDICATES, SP, VECTOR, VECTORS, ZERO};
-use crate::audit::{machine::Reg, native::x86::number};
+use crate::audit::{machine::Reg, names::split, native::x86::number};
 
 /// Register number and width in bytes.
 pub(super) fn register(name: &str) -> Option<(Reg, i64)> {
@@ -74,22 +74,7 @@ fn operand(text: &str) -> Vec<Operand> {
     }
 }
 
-/// Splits operands at commas outside brackets.
+/// The operands of an instruction.
 pub(super) fn operands(text: &str) -> Vec<Operand> {
-    let (mut depth, mut start, mut out) = (0, 0, Vec::new());
-    for (i, c) in text.char_indices() {
-        match c {
-            '[' | '{' => depth += 1,
-            ']' | '}' => depth -= 1,
-            ',' if depth == 0 => {
-                out.extend(operand(&text[start..i]));
-                start = i + 1;
-            }
-            _ => {}
-        }
-    }
-    if !text[start..].trim().is_empty() {
-        out.extend(operand(&text[start..]));
-    }
-    out
+    split(text).into_iter().flat_map(operand).collect()
 }

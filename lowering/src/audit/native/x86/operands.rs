@@ -1,6 +1,7 @@
 //! Operands as LLVM writes them, in AT&T's spelling.
 
 use super::*;
+use crate::audit::names::split;
 
 /// Register number and width in bytes.
 pub(super) fn register(name: &str) -> Option<(Reg, i64)> {
@@ -85,24 +86,9 @@ pub(super) fn operand(text: &str) -> Operand {
     Operand::Memory { base, index, offset }
 }
 
-/// Splits operands at commas outside parentheses.
+/// The operands of an instruction.
 pub(super) fn operands(text: &str) -> Vec<Operand> {
-    let (mut depth, mut start, mut out) = (0, 0, Vec::new());
-    for (i, c) in text.char_indices() {
-        match c {
-            '(' | '{' => depth += 1,
-            ')' | '}' => depth -= 1,
-            ',' if depth == 0 => {
-                out.push(operand(&text[start..i]));
-                start = i + 1;
-            }
-            _ => {}
-        }
-    }
-    if !text[start..].trim().is_empty() {
-        out.push(operand(&text[start..]));
-    }
-    out
+    split(text).into_iter().map(operand).collect()
 }
 
 /// Mask registers named in braces.
