@@ -121,7 +121,20 @@ def gradients():
          strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1], group=2)
 
 
+def windows():
+    new = [floats(2, 6, 32), floats(2, 6, 16), floats(2, 6, 16)]
+    length = [np.full(2, 5, np.int32), np.array(6, np.int32)]
+    heads = dict(num_heads=4, kv_num_heads=2)
+    case("group_query_window", "GroupQueryAttention", [*new, None, None, *length], (0, 1, 2), local_window_size=2, **heads)
+    case("group_query_smooth", "GroupQueryAttention", [*new, None, None, *length], (0, 1, 2), smooth_softmax=1, **heads)
+    past = [floats(2, 2, 4, 8), floats(2, 2, 4, 8)]
+    token = [floats(2, 1, 32), floats(2, 1, 16), floats(2, 1, 16)]
+    length = [np.full(2, 4, np.int32), np.array(5, np.int32)]
+    case("group_query_window_past", "GroupQueryAttention", [*token, *past, *length, None, None, None, None, floats(4)],
+         (0, 1, 2), local_window_size=3, **heads)
+
+
 if __name__ == "__main__":
     shutil.rmtree(HERE, ignore_errors=True)
-    for make in (norms, fusions, attention, gradients):
+    for make in (norms, fusions, attention, gradients, windows):
         make()

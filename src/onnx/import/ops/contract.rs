@@ -68,9 +68,12 @@ pub(super) fn repeat_heads(s: &mut Site, x: &Value, query_heads: usize) -> Made 
     s.b.reshape(&x, &[n, query_heads, len, d])
 }
 
-/// The causal mask: query i sees keys up to i + `past`.
-pub(super) fn causal(queries: usize, keys: usize, past: usize) -> Made {
-    let seen = (0..few(&[queries, keys])?).map(|at| at % keys <= at / keys + past).collect();
+/// The causal mask: query i sees keys up to i + `past`, the last so many of them or all.
+pub(super) fn causal(queries: usize, keys: usize, past: usize, window: Option<usize>) -> Made {
+    let sees = |query: usize, key: usize| {
+        key <= query + past && window.is_none_or(|window| key + window > query + past)
+    };
+    let seen = (0..few(&[queries, keys])?).map(|at| sees(at / keys, at % keys)).collect();
     Tensor::from_vec(&[queries, keys], seen)
         .map(Value::Const)
         .ok_or_else(|| Fault::Invalid("a mask of a wrong size".to_owned()))
@@ -129,7 +132,7 @@ pub(in crate::onnx) fn attention(s: &mut Site) -> Out {
         scores = masked(s, &scores, &mask)?;
     }
     if s.flag("is_causal", false)? {
-        scores = masked(s, &scores, &causal(queries, keys, past)?)?;
+        scores = masked(s, &scores, &causal(queries, keys, past, None)?)?;
     }
     if let Some(lens) = s.opt(6) {
         let lens = s.b.reshape(&lens, &[n, 1, 1, 1])?;

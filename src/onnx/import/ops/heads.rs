@@ -14,6 +14,10 @@ struct View {
     cap: f32,
     /// Query i sees keys up to i + this.
     causal: Option<usize>,
+    /// The last so many of these, or all.
+    window: Option<usize>,
+    /// A score of each head `[heads]` that takes part in the softmax and has no value.
+    sink: Option<Value>,
     /// Added to the scores.
     biases: Vec<Value>,
 }
@@ -35,9 +39,15 @@ fn attend(s: &mut Site, q: &Value, k: &Value, v: &Value, view: View) -> Made {
         scores = s.b.add(&scores, bias)?;
     }
     if let Some(past) = view.causal {
-        scores = masked(s, &scores, &causal(queries, keys, past)?)?;
+        scores = masked(s, &scores, &causal(queries, keys, past, view.window)?)?;
+    }
+    if let Some(sink) = &view.sink {
+        let sink = s.b.reshape(sink, &[1, h, 1, 1])?;
+        let sink = s.b.expand(&sink, &[n, h, queries, 1])?;
+        scores = s.b.concat(&[&scores, &sink], 3)?;
     }
     let weights = s.b.op("softmax", &[&scores], Attrs::none().with("axis", 3i64))?;
+    let weights = s.b.slice(&weights, 3, 0, keys)?;
     let y = s.b.matmul(&weights, &v, false, false)?;
     let width = h * s.b.shape(&v)[3];
     let y = s.b.transpose(&y, &[0, 2, 1, 3])?;
@@ -101,6 +111,8 @@ fn view(s: &Site, past: usize) -> Made<View> {
         scale: s.opt_float("scale")?,
         cap: 0.0,
         causal: unidirectional.then_some(past),
+        window: None,
+        sink: None,
         biases: Vec::new(),
     })
 }
@@ -191,15 +203,9 @@ fn three(s: &mut Site) -> Made<[Value; 3]> {
 
 /// com.microsoft.GroupQueryAttention: causal, several query heads to a key head; operands queries,
 /// keys, values, past keys and values, lengths, whole length, cosines and sines, positions, added
-/// scores.
+/// scores, a score of each head for nothing.
 pub(in crate::onnx) fn group_query(s: &mut Site) -> Out {
     s.ignore(&["kv_cache_bit_width"]);
-    if s.int("local_window_size", -1)? > 0
-        || s.flag("smooth_softmax", false)?
-        || s.opt(11).is_some()
-    {
-        return unsupported("a local window or a smooth softmax");
-    }
     let (nq, nk) = (s.int("num_heads", 0)?, s.int("kv_num_heads", 0)?);
     let (mut q, k, v) = (s.input(0)?, s.opt(1), s.opt(2));
     let (k, v) = match (k, v) {
@@ -237,10 +243,23 @@ pub(in crate::onnx) fn group_query(s: &mut Site) -> Out {
         scale: s.opt_float("scale")?,
         cap: s.float("softcap", 0.0)?,
         causal: Some(past),
+        window: usize::try_from(s.int("local_window_size", -1)?).ok().filter(|n| *n > 0),
+        sink: sink(s)?,
         biases: s.opt(10).into_iter().collect(),
     };
     let y = attend(s, &q, &k, &v, view)?;
     Ok(vec![y, k, v])
+}
+
+/// The score without a value: operand 11, or zero with a smooth softmax.
+fn sink(s: &mut Site) -> Made<Option<Value>> {
+    let smooth = s.flag("smooth_softmax", false)?;
+    if let Some(sink) = s.opt(11) {
+        return Ok(Some(sink));
+    }
+    let heads = usize::try_from(s.int("num_heads", 0)?).unwrap_or(0);
+    let zero = s.b.scalar(0.0);
+    smooth.then(|| s.b.expand(&zero, &[heads])).transpose()
 }
 
 /// Heads turned by operands 7 and 8, from position `past` on unless operand 9 says where.
