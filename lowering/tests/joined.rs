@@ -60,6 +60,26 @@ fn bias_activation_and_residual_join_the_contraction() {
     }
 }
 
+/// Also where kernels compute the transpose, packed or not.
+#[test]
+fn what_follows_few_rows_or_columns_finds_its_place() {
+    for (batch, m, n) in [(1, 150, 8), (3, 150, 3), (2, 1, 150), (2, 4, 70), (2, 5, 2), (3, 150, 1)]
+    {
+        let stats = check(&format!(
+            "graph @f(%x: f32[{batch}, {m}, 40], %w: f32[{batch}, 40, {n}], %b: f32[{n}], \
+                      %r: f32[{batch}, {m}, {n}]) -> f32[{batch}, {m}, {n}] {{
+                 %y = pam.matmul %x, %w
+                 %s = add %y, %b
+                 %z = sub %s, %r
+                 return z = %z
+             }}"
+        ));
+        if n > 8 {
+            assert_eq!((stats.calls, stats.kernels), (1, 1), "{batch}, {m}, {n}");
+        }
+    }
+}
+
 #[test]
 fn a_result_that_others_read_or_that_rows_depend_on_is_left_alone() {
     let stats = check(

@@ -175,5 +175,8 @@ pub fn cases() -> Vec<Case> {
         case("matmul 96 x 128x128x32", 96, [128, 128, 32], plain, Data::Ordinary),
         case("matmul 96 x 128x128x32, A'B", 96, [128, 128, 32], [true, false], Data::Ordinary),
         case("matmul 1x768x768", 1, [1, 768, 768], plain, Data::Ordinary),
+        case("matmul 1x768x768, AB'", 1, [1, 768, 768], [false, true], Data::Ordinary),
+        case("matmul 4x768x768, AB'", 1, [4, 768, 768], [false, true], Data::Ordinary),
+        case("matmul 96 x 1x32x128, AB'", 96, [1, 32, 128], [false, true], Data::Ordinary),
     ]
 }

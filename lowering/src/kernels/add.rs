@@ -18,10 +18,7 @@ impl Driver<'_> {
         let (rows, columns) = (plan.tile.rows, plan.tile.columns());
         shared.entry(add.clone()).or_insert_with(|| add_tile(&add, columns, lanes));
         t.func(&self.helper("block"), Access::Internal, &self.block_arguments(), |t| {
-            let size = t.i64((rows * columns) as i64);
-            let spare = t.def(&format!(
-                "llvm.alloca {size} x f32 {{alignment = 64 : i64}} : (i64) -> !llvm.ptr"
-            ));
+            let spare = t.alloca(rows * columns);
             let groups = plan.rows();
             let [count, panels] = [groups.count, groups.filled / rows].map(|n| t.i64(n as i64));
             t.loop_to(&count, 1, |t, group| {

@@ -16,7 +16,7 @@ impl Driver<'_> {
         let mut args: Vec<_> = names.iter().map(|n| (n.to_string(), POINTER.to_string())).collect();
         if self.after.is_some() {
             args.extend(self.later_arguments());
-            args.push(("%base".into(), "i64".into()));
+            args.push(("%element".into(), "i64".into()));
         }
         args.push(("%task".into(), "i64".into()));
         args
@@ -40,10 +40,7 @@ impl Driver<'_> {
             let block_column = t.i64_op("remui", "%task", across);
             let rows = range(t, &block_row, plan.block.0, plan.left.panels);
             let columns = range(t, &block_column, plan.block.1, plan.right.panels);
-            let size = t.i64((plan.tile.rows * plan.tile.columns()) as i64);
-            let spare = t.def(&format!(
-                "llvm.alloca {size} x f32 {{alignment = 64 : i64}} : (i64) -> !llvm.ptr"
-            ));
+            let spare = t.alloca(plan.tile.rows * plan.tile.columns());
             let chunks = t.i64(plan.chunks() as i64);
             t.loop_to(&chunks, 1, |t, chunk| {
                 let depth = self.depth(t, chunk);
@@ -77,9 +74,8 @@ impl Driver<'_> {
         };
         let [top, bottom] = ends(rows, tile.rows, plan.spec.m);
         let [left, right] = ends(columns, tile.columns(), plan.spec.n);
-        let [top, bottom] = [top, bottom].map(|row| t.bin("addi", "%base", &row, "i64"));
         let buffers: Vec<Val> = self.later_arguments().into_iter().map(|(name, _)| name).collect();
-        self.finish(t, &buffers, [&top, &bottom, &left, &right]);
+        self.finish(t, &buffers, "%element", [&top, &bottom, &left, &right]);
     }
 
     /// One tile and chunk. Tiles that do not lie whole and contiguous in the output go through
@@ -153,7 +149,7 @@ impl Driver<'_> {
         self.call_version(t, &args, a_facts, b_facts);
     }
 
-    fn call_version(&self, t: &mut Text, args: &[&str], a_facts: &str, b_facts: &str) {
+    pub fn call_version(&self, t: &mut Text, args: &[&str], a_facts: &str, b_facts: &str) {
         let versions = self.versions();
         let micros: Vec<Micro> = versions.iter().map(|&v| self.plan.micro(v)).collect();
         if let [only] = micros.as_slice() {

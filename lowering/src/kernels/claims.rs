@@ -9,6 +9,7 @@ use super::pack::{Pack, Store, Unit, may_be_special};
 use super::plan::SlopeOf;
 use super::product::{BIAS, MIN_NORMAL, fraction};
 use super::select::{choose, load_range, slope_sides, versions};
+use super::straight;
 use super::text::{Lanes, Text, Val};
 use super::{CHUNK, Tile};
 use crate::codegen::Access;
@@ -47,6 +48,8 @@ pub(crate) mod slot {
     pub(crate) const LOOKS: usize = 12;
     /// What is then found in the element: Inf, NaN.
     pub(crate) const FOUND: [usize; 2] = [13, 14];
+    /// Four facts with an element that is read where it lies, the same before it, and the extrema.
+    pub(crate) const SEEN: usize = 16;
 }
 
 /// Where the facts of rows and columns begin: a NaN of the row or column, or 0.
@@ -87,6 +90,8 @@ pub(crate) struct Claim {
     pub starts_from_nan: bool,
     version: Option<Version>,
     slope_of: Option<SlopeOf>,
+    /// The right operand is read where it lies.
+    straight: bool,
 }
 
 fn function(body: impl FnOnce(&mut Text)) -> String {
@@ -122,12 +127,19 @@ pub(crate) fn claims() -> Vec<Claim> {
             starts_from_nan: version.is_some_and(|v| v == Version::Clamped),
             version,
             slope_of,
+            straight: false,
         };
         for (i, version) in versions(slope_of.is_some()).into_iter().enumerate() {
             let suffix = format!("{} {i}", version.suffix());
             out.push(claim(Told::Chosen(i), Some(version), &suffix));
         }
         out.push(claim(Told::Nothing, None, "direct"));
+        let straight = straight::VERSIONS.into_iter().enumerate().filter(|_| slope_of.is_none());
+        for (i, version) in straight {
+            let suffix = format!("straight {} {i}", version.suffix());
+            let claim = claim(Told::Chosen(i), Some(version), &suffix);
+            out.push(Claim { straight: true, ..claim });
+        }
     }
     out
 }
@@ -155,8 +167,13 @@ impl Claim {
         give(t, &choice, slot::CHOICE, "i64");
         let stored = |t: &mut Text, store, x| pack(store).element(t, x, &mut [], ONE);
         let left = stored(t, Store::Bits, "%x");
-        let right = stored(t, Store::Biased, "%y");
-        let parts = if micro.split_rows() {
+        let right = match self.straight {
+            true => "%y".to_string(),
+            false => stored(t, Store::Biased, "%y"),
+        };
+        let parts = if self.straight {
+            straight::parts(t, &micro, &left, ONE)
+        } else if micro.split_rows() {
             let zero = micro.zero_magnitude(t, "%b_facts", MIN_NORMAL - 1 + BIAS, ONE);
             micro.split(t, &left, &zero, ONE)
         } else {
@@ -199,6 +216,27 @@ pub(crate) fn packing(right: bool) -> String {
         give(t, &looks, slot::LOOKS, "i32");
         for (found, slot) in pack.special(t, &packed, ONE).iter().zip(slot::FOUND) {
             give(t, found, slot, "i32");
+        }
+    })
+}
+
+/// The function that looks at an element of a matrix that is read where it lies: places 0 and 1 of
+/// `arg::FACTS[0]` are the largest and the smallest magnitude before it; the facts with it go to
+/// [`slot::SEEN`], those before to the four places behind.
+pub(crate) fn reading() -> String {
+    function(|t| {
+        let before = [0, 1].map(|i| {
+            let p = t.at_const("%a_facts", i);
+            t.load(&p, "i32")
+        });
+        let with = straight::look(t, "%x", &before, ONE);
+        for (i, seen) in [&with, &before].into_iter().enumerate() {
+            for (j, fact) in straight::facts_of(t, [&seen[0], &seen[1]]).iter().enumerate() {
+                give(t, fact, slot::SEEN + 4 * i + j, "i32");
+            }
+        }
+        for (i, seen) in with.iter().enumerate() {
+            give(t, seen, slot::SEEN + 8 + i, "i32");
         }
     })
 }

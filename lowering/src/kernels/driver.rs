@@ -6,6 +6,7 @@ use super::micro::Version;
 use super::plan::{Packed, Plan};
 use super::select::versions;
 use super::text::{Text, Val};
+use super::thin::ThinDriver;
 use super::{After, Arith, CHUNK, Operand, direct};
 use crate::codegen::Access;
 
@@ -25,10 +26,20 @@ pub(super) fn emit(
         t.func(name, access, &driver.parameters(), |t| {
             let operands = driver.pointers(t);
             direct::body(t, plan, &operands);
-            let [rows, columns] =
-                [plan.batch() * plan.spec.m, plan.spec.n].map(|n| t.i64(n as i64));
-            let zero = t.i64(0);
-            driver.finish(t, &operands.after, [&zero, &rows, &zero, &columns]);
+            let [zero, batch, rows, columns] =
+                [0, plan.batch(), plan.spec.m, plan.spec.n].map(|n| t.i64(n as i64));
+            t.loop_to(&batch, 1, |t, element| {
+                driver.finish(t, &operands.after, element, [&zero, &rows, &zero, &columns]);
+            });
+        });
+        return t.into_string();
+    }
+    if let Some(thin) = plan.thin {
+        let thin = ThinDriver { driver: &driver, thin };
+        thin.helpers(&mut t, shared);
+        t.func(name, access, &driver.parameters(), |t| {
+            let operands = driver.pointers(t);
+            thin.body(t, &operands);
         });
         return t.into_string();
     }
@@ -68,7 +79,7 @@ pub(super) struct Pointers {
     pub out: Val,
     scratch: Val,
     /// Buffers of what comes after.
-    after: Vec<Val>,
+    pub after: Vec<Val>,
 }
 
 impl Pointers {
@@ -123,10 +134,18 @@ impl Driver<'_> {
         self.later().into_iter().enumerate().map(|(i, ty)| (later(i), ty)).collect()
     }
 
-    /// Does what comes after to a part of the output: from row to row, counted over all batch
-    /// elements, and from column to column.
-    pub fn finish(&self, t: &mut Text, buffers: &[Val], part: [&str; 4]) {
+    /// Does what comes after to a part of the output of a batch element: from row to row and from
+    /// column to column, as the kernels have them.
+    pub fn finish(&self, t: &mut Text, buffers: &[Val], element: &str, part: [&str; 4]) {
         let Some(after) = self.after else { return };
+        let (spec, [a, b, c, d]) = (&self.plan.spec, part);
+        let (rows, [top, bottom, left, right]) = match self.plan.swapped {
+            true => (spec.n, [c, d, a, b]),
+            false => (spec.m, part),
+        };
+        let before = t.i64_op("muli", element, rows as i64);
+        let [top, bottom] = [top, bottom].map(|row| t.bin("addi", &before, row, "i64"));
+        let part = [&top, &bottom, left, right];
         let part = part.map(|i| t.def(&format!("arith.index_cast {i} : i64 to index")));
         let values: Vec<&str> = buffers.iter().chain(&part).map(String::as_str).collect();
         let types = after.params.iter().map(String::as_str).chain(["index"; 4]);
@@ -284,7 +303,7 @@ impl Driver<'_> {
         }
         if self.after.is_some() {
             args.extend(operands.after.iter().cloned());
-            args.push(t.i64_op("muli", at[0], plan.spec.m as i64));
+            args.push(at[0].to_string());
         }
         let types: Vec<String> = self.block_arguments().into_iter().map(|(_, ty)| ty).collect();
         let types: Vec<&str> = types.iter().map(String::as_str).collect();

@@ -210,10 +210,7 @@ impl Micro {
     /// has room for.
     fn split_panel(&self, t: &mut Text) -> Val {
         let Tile { rows, lanes, .. } = self.tile;
-        let size = t.i64((3 * rows * CHUNK) as i64);
-        let split = t.def(&format!(
-            "llvm.alloca {size} x i32 {{alignment = 64 : i64}} : (i64) -> !llvm.ptr"
-        ));
+        let split = t.alloca(3 * rows * CHUNK);
         let zero = self.zero_magnitude(t, "%b_facts", MIN_NORMAL - 1 + BIAS, lanes);
         let elements = t.i64_op("muli", "%k", rows as i64);
         t.loop_to(&elements, lanes.0 as i64, |t, at| {

@@ -8,12 +8,16 @@
 //! kernel contains a float multiplication. Results do not depend on thread count, vector width or
 //! tile size.
 //!
+//! Products with few rows or columns, such as a vector times a matrix, do not pay for packing the matrix:
+//! `thin` reads it where it lies. Tiny ones are computed one element at a time.
+//!
 //! The code relies on subnormals being flushed on output and read as zero (x86 FTZ + DAZ, Arm FZ):
 //! whoever calls it sets that mode, on every thread that may run it.
 
 mod add;
 mod axis;
 mod block;
+mod canonical;
 pub(crate) mod claims;
 mod direct;
 mod driver;
@@ -25,16 +29,18 @@ mod probe;
 mod product;
 mod select;
 mod spread;
+mod straight;
 mod tabled;
 mod text;
+mod thin;
 
 use std::collections::BTreeMap;
 
 use crate::codegen::{Access, Arch, Target};
 pub use probe::{Probe, probe};
 
+pub(crate) use canonical::canonical;
 use plan::Plan;
-pub(crate) use plan::canonical;
 use text::Lanes;
 
 /// Products summed from +0 before the sum joins the total.

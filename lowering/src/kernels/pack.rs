@@ -354,7 +354,8 @@ pub(super) fn joined(t: &mut Text, facts: &[Val], lanes: Lanes) -> Vec<Val> {
     REDUCE.into_iter().zip(facts).map(one).collect()
 }
 
-fn interleave(t: &mut Text, rows: &[Val], lanes: Lanes) -> Vec<Val> {
+/// A step of transposition: moves one bit of the lanes' numbers to the rows'.
+pub(super) fn interleave(t: &mut Text, rows: &[Val], lanes: Lanes) -> Vec<Val> {
     let half = rows.len() / 2;
     let ty = lanes.int();
     let mut out = Vec::with_capacity(rows.len());

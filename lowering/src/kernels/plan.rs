@@ -1,9 +1,11 @@
 //! Decisions made before any text is written: canonical shape, tile, blocks, scratch layout.
 
 use super::axis::{Axis, Table};
+use super::canonical::{canonical, transpose};
 use super::micro::Micro;
 use super::pack::{Pack, Store, Unit};
 use super::text::Lanes;
+use super::thin::Thin;
 use super::{Arith, CHUNK, KernelError, KernelTarget, Kind, MatmulSpec, Operand, Output, Tile};
 
 /// Products below which threads cost more than they save.
@@ -80,6 +82,8 @@ pub(super) struct Plan {
     pub slope_of: Option<SlopeOf>,
     pub tile: Tile,
     pub direct: bool,
+    /// How it is run if it has few rows.
+    pub thin: Option<Thin>,
     pub parallel: bool,
     /// Parallel over batch elements rather than over blocks of each.
     pub over_batch: bool,
@@ -99,23 +103,31 @@ impl Plan {
     pub fn new(spec: &MatmulSpec, target: &KernelTarget) -> Result<Self, KernelError> {
         check(spec, target)?;
         let parameters = operands(spec).iter().map(|(_, o)| o.len).collect();
-        let (spec, swapped) = canonical(spec);
+        let (mut spec, mut swapped) = canonical(spec);
         let slope_of = match (&spec.kind, swapped) {
             (Kind::Product, _) => None,
             (_, true) => Some(SlopeOf::Left),
             (_, false) => Some(SlopeOf::Right),
         };
-        let tile = choose_tile(&spec, target);
         let each = spec.m * spec.k * spec.n;
         let batch: usize = spec.batch.iter().product();
         let over_batch = batch >= 4;
         let parallel = target.parallel
             && batch * each >= PARALLEL_PRODUCTS
             && (over_batch || spec.output == Output::Store);
+        let direct = each <= DIRECT_PRODUCTS;
+        let thin = Thin::new(&spec, target, parallel).filter(|_| !direct);
+        if let Some((_, true)) = thin {
+            transpose(&mut spec);
+            swapped = !swapped;
+        }
+        let thin = thin.map(|(thin, _)| thin);
+        let lanes = Lanes(target.lanes);
+        let tile = thin.map_or_else(|| choose_tile(&spec, target), |thin| thin.tile(&spec, lanes));
         let block = choose_block(&spec, &tile);
         // No more copies than give each but the last the same number of elements.
         let copies = batch.div_ceil(batch.div_ceil(COPIES).max(1)).max(1);
-        let (lanes, unit, store) = (tile.lanes, Unit::None, Store::Copy);
+        let (unit, store) = (Unit::None, Store::Copy);
         let blank = Packed {
             pack: Pack { width: 1, lanes, unit, store, tabled: false },
             panels: 0,
@@ -132,7 +144,8 @@ impl Plan {
             swapped,
             slope_of,
             tile,
-            direct: each <= DIRECT_PRODUCTS,
+            direct,
+            thin,
             parallel,
             over_batch,
             copies: if over_batch && parallel { copies } else { 1 },
@@ -149,7 +162,7 @@ impl Plan {
     }
 
     pub fn scratch_len(&self) -> usize {
-        if self.direct { 0 } else { self.scratch }
+        if self.direct || self.thin.is_some() { 0 } else { self.scratch }
     }
 
     pub fn batch(&self) -> usize {
@@ -272,15 +285,6 @@ impl Plan {
     }
 }
 
-/// The same contraction with as few batch dimensions as can be, transposed where that makes the
-/// output's columns contiguous; true if so, by which its operands are exchanged.
-pub(crate) fn canonical(spec: &MatmulSpec) -> (MatmulSpec, bool) {
-    let mut spec = spec.clone();
-    merge_batch(&mut spec);
-    let swapped = swap_if_columns_are_strided(&mut spec);
-    (spec, swapped)
-}
-
 fn operands(spec: &MatmulSpec) -> Vec<(&'static str, &Operand)> {
     let mut list = vec![("a", &spec.a), ("b", &spec.b)];
     if let Kind::Slope { at } = &spec.kind {
@@ -345,73 +349,6 @@ fn check(spec: &MatmulSpec, target: &KernelTarget) -> Result<(), KernelError> {
         }
     }
     Ok(())
-}
-
-fn for_each_operand(spec: &mut MatmulSpec, mut f: impl FnMut(&mut Operand)) {
-    f(&mut spec.a);
-    f(&mut spec.b);
-    f(&mut spec.out);
-    if let Kind::Slope { at } = &mut spec.kind {
-        f(at);
-    }
-}
-
-/// Drops batch dimensions of size 1, joins neighbours that are one dimension in memory, and turns a
-/// dimension that `b` broadcasts over into more rows.
-fn merge_batch(spec: &mut MatmulSpec) {
-    for dim in (0..spec.batch.len()).rev() {
-        if spec.batch[dim] == 1 {
-            spec.batch.remove(dim);
-            for_each_operand(spec, |o| _ = o.strides.remove(dim));
-        }
-    }
-    for dim in (1..spec.batch.len()).rev() {
-        let inner = spec.batch[dim] as i64;
-        let mut joins = true;
-        for_each_operand(spec, |o| joins &= o.strides[dim - 1] == o.strides[dim] * inner);
-        if joins {
-            spec.batch[dim - 1] *= spec.batch.remove(dim);
-            for_each_operand(spec, |o| _ = o.strides.remove(dim - 1));
-        }
-    }
-    while let Some(dim) = spec.batch.len().checked_sub(1) {
-        let rows = spec.m as i64;
-        let joins =
-            |o: &Operand| o.split[0].is_empty() && o.strides[dim] == rows * o.strides[dim + 1];
-        let at = match &spec.kind {
-            Kind::Product => true,
-            Kind::Slope { at } => joins(at),
-        };
-        if spec.b.strides[dim] != 0 || !at || !joins(&spec.a) || !joins(&spec.out) {
-            break;
-        }
-        spec.m *= spec.batch.remove(dim);
-        for_each_operand(spec, |o| _ = o.strides.remove(dim));
-    }
-}
-
-/// Computes the transpose where that makes the output's columns contiguous, or its rows those in whose
-/// order results are added.
-fn swap_if_columns_are_strided(spec: &mut MatmulSpec) -> bool {
-    let rank = spec.batch.len();
-    let (row, column) = (spec.out.strides[rank], spec.out.strides[rank + 1]);
-    let swap = match spec.output {
-        Output::Store => row == 1 && spec.m > 1 && (column != 1 || spec.n == 1),
-        Output::AddByRows(_) => false,
-        Output::AddByColumns(_) => true,
-    };
-    if swap {
-        std::mem::swap(&mut spec.a, &mut spec.b);
-        std::mem::swap(&mut spec.m, &mut spec.n);
-        for_each_operand(spec, |o| {
-            o.strides.swap(rank, rank + 1);
-            o.split.swap(0, 1);
-        });
-    }
-    if let Output::AddByColumns(apart) = spec.output {
-        spec.output = Output::AddByRows(apart);
-    }
-    swap
 }
 
 fn choose_tile(spec: &MatmulSpec, target: &KernelTarget) -> Tile {

@@ -194,6 +194,13 @@ impl Text {
         self.def(&format!("llvm.getelementptr {base}[{index}] : (!llvm.ptr) -> !llvm.ptr, i32"))
     }
 
+    /// Memory for so many elements until the function returns; to be taken at its head.
+    pub fn alloca(&mut self, elements: usize) -> Val {
+        let size = self.i64(elements as i64);
+        let align = "{alignment = 64 : i64}";
+        self.def(&format!("llvm.alloca {size} x i32 {align} : (i64) -> !llvm.ptr"))
+    }
+
     /// Loads a 32-bit-element value of type `ty`.
     pub fn load(&mut self, pointer: &str, ty: &str) -> Val {
         self.def(&format!("llvm.load {pointer} {{alignment = 4 : i64}} : !llvm.ptr -> {ty}"))

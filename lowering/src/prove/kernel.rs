@@ -9,7 +9,7 @@ use super::smt::{self, Function};
 use super::{F, Problem};
 use crate::Error;
 use crate::codegen::with_module;
-use crate::kernels::claims::{Claim, RANGE_FACTS, Told, arg, claims, packing, slot};
+use crate::kernels::claims::{Claim, RANGE_FACTS, Told, arg, claims, packing, reading, slot};
 
 /// `below x` is the distance of |x| from the smallest normal number, of which the facts are extrema.
 const HEAD: &str = "\
@@ -146,6 +146,33 @@ pub(super) fn packed(right: bool, text: &str) -> Result<Problem, Error> {
     Ok(Problem { given: s.0, claim, operands: vec!["x0".into()] })
 }
 
+/// What looking at an element where it lies does wrong, if anything.
+pub(super) fn read(text: &str) -> Result<Problem, Error> {
+    let f = with_module(text, smt::translate)??;
+    let mut s = Script(f.text.clone() + HEAD);
+    let result = |place| needed(&f, arg::RESULTS, slot::SEEN + place);
+    // Extrema are magnitudes, and stay so.
+    for i in 0..2 {
+        s.assert(&format!("(bvule m{}_{i} #x7fffffff)", arg::FACTS[0]));
+    }
+    let mut claims = Vec::new();
+    for i in 0..2 {
+        claims.push(format!("(bvule {} #x7fffffff)", result(8 + i)?));
+    }
+    // Each fact goes for the element and for those before.
+    for (i, order) in ["bvsge", "bvule", "bvsle"].into_iter().enumerate() {
+        let (new, old) = (result(i)?, result(4 + i)?);
+        claims.push(format!("(and ({order} {new} {old}) ({order} {new} (above x0)))"));
+    }
+    let (new, old) = (result(3)?, result(7)?);
+    claims.push(format!("(=> (infinite x0) (distinct {new} #x00000000))"));
+    claims.push(format!("(=> (distinct {old} #x00000000) (distinct {new} #x00000000))"));
+    claims.push(format!("(bvsle {} #x7f7fffff)", result(0)?));
+    claims.push(format!("(bvsge {} #xff800000)", result(2)?));
+    let claim = format!("(and {})", claims.join(" "));
+    Ok(Problem { given: s.0, claim, operands: vec!["x0".into()] })
+}
+
 /// What has to be proven of the kernels.
 ///
 /// # Errors
@@ -155,6 +182,7 @@ pub(super) fn obligations() -> Result<Vec<Obligation<'static>>, Error> {
     for (right, name) in [(false, "packing left"), (true, "packing right")] {
         out.push(packed(right, &packing(right))?.obligation("kernel", name.into(), "f32"));
     }
+    out.push(read(&reading())?.obligation("kernel", "reading in place".into(), "f32"));
     for claim in claims() {
         let problem = product(&claim, &claim.text())?;
         out.push(problem.obligation("kernel", claim.name.clone(), "f32"));

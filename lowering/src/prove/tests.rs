@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::claims::{claims, packing};
+use crate::kernels::claims::{claims, packing, reading};
 use pamc_passes::ops::Checked;
 use pamc_passes::prove::discharge;
 
@@ -105,6 +105,8 @@ fn planted_mistakes_in_kernels_are_refuted() {
         ("slope of left fast 0", "-8388608 : i32", "-8388609 : i32"),
         ("slope of right clamped 5", "2139095039 : i32", "2139095040 : i32"),
         ("product direct", "ugt", "uge"),
+        ("product straight fast 0", "3204448255 : i64", "3204448256 : i64"),
+        ("product straight masked_a 1", "2147483647 : i32", "-1 : i32"),
     ];
     for (name, right, wrong) in mistakes {
         let claim = claims().into_iter().find(|c| c.name == name).unwrap();
@@ -121,6 +123,11 @@ fn planted_mistakes_in_kernels_are_refuted() {
     for (side, right, wrong) in mistakes {
         let text = changed(&packing(side), right, wrong);
         refuted(&kernel::packed(side, &text).unwrap(), right);
+    }
+    // A zero hides the smallest of the others, an Inf is not seen, and −0 is taken for large.
+    for (right, wrong) in [("maxsi", "minsi"), ("uge", "ugt"), ("2147483647 : i32", "-1 : i32")] {
+        let text = changed(&reading(), right, wrong);
+        refuted(&kernel::read(&text).unwrap(), right);
     }
 }
 

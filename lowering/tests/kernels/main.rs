@@ -2,6 +2,7 @@
 
 mod shapes;
 mod text;
+mod thin;
 mod values;
 mod windows;
 
