@@ -184,8 +184,12 @@ pub(super) fn slot(
     chunk: &str,
     panel: &str,
 ) -> (Val, Val) {
-    let index = t.i64_op("muli", chunk, packed.panels as i64);
-    let index = t.bin("addi", &index, panel, "i64");
+    let index = t.i64_op("muli", chunk, packed.held as i64);
+    let place = match packed.held < packed.panels {
+        true => t.i64_op("remui", panel, packed.held as i64),
+        false => panel.to_string(),
+    };
+    let index = t.bin("addi", &index, &place, "i64");
     let at = t.i64_op("muli", &index, packed.slot as i64);
     let panel = t.at(base, &at);
     let at = t.i64_op("muli", &index, packed.pack.facts() as i64);

@@ -177,47 +177,61 @@ impl Driver<'_> {
         format!("{}_{what}", self.name)
     }
 
-    /// `name_pack_x(source, panels, facts, task)`: packs panel `task mod panels` of chunk `task /
-    /// panels`.
+    /// `name_pack_x(source, panels, facts, start, task)`: of the panels from `start` on that are held
+    /// together, packs panel `task mod held` of chunk `task / held`.
     fn pack_function(&self, t: &mut Text, which: &str, packed: &Packed) {
         let tables = packed.tables.iter().flat_map(|_| [("%across", POINTER), ("%down", POINTER)]);
         let args = [("%src", POINTER), ("%panels", POINTER), ("%facts", POINTER)]
             .into_iter()
             .chain(tables)
-            .chain([("%task", "i64")]);
+            .chain([("%start", "i64"), ("%task", "i64")]);
         let args: Vec<_> = args.map(|(n, ty)| (n.to_string(), ty.to_string())).collect();
         t.func(&self.helper(&format!("pack_{which}")), Access::Internal, &args, |t| {
-            let panels = packed.panels as i64;
-            let width = packed.pack.width as i64;
-            let chunk = t.i64_op("divui", "%task", panels);
-            let panel = t.i64_op("remui", "%task", panels);
-            let first = t.i64_op("muli", &panel, width);
-            let extent = t.i64(packed.extent as i64);
-            let left = t.bin("subi", &extent, &first, "i64");
-            let width = t.i64(width);
-            let valid = t.bin("minsi", &left, &width, "i64");
-            let depth =
-                if which == "at" { t.i64(self.plan.at_depth()) } else { self.depth(t, &chunk) };
-            let to = t.i64_op("muli", "%task", packed.slot as i64);
-            let to = t.at("%panels", &to);
-            let facts = t.i64_op("muli", "%task", packed.pack.facts() as i64);
-            let facts = t.at("%facts", &facts);
-            if packed.tables.is_some() {
-                let across = t.at("%across", &first);
-                let down = t.i64_op("muli", &chunk, CHUNK as i64);
-                let down = t.at("%down", &down);
-                let values = ["%src", &across, &depth, &down, &to, &facts];
-                return t.call(&packed.pack.name(), &values, packed.pack.types());
+            let held = packed.held as i64;
+            let chunk = t.i64_op("divui", "%task", held);
+            let panel = t.i64_op("remui", "%task", held);
+            let panel = t.bin("addi", "%start", &panel, "i64");
+            if packed.panels.is_multiple_of(packed.held.max(1)) {
+                return self.pack_panel(t, which, packed, [&chunk, &panel]);
             }
-            let (sw, sk) = packed.strides;
-            let [across, down] =
-                [t.i64_op("muli", &first, sw), t.i64_op("muli", &chunk, sk * CHUNK as i64)];
-            let from = t.bin("addi", &across, &down, "i64");
-            let from = t.at("%src", &from);
-            let [sw, sk] = [sw, sk].map(|s| t.i64(s));
-            let values = [&from, &valid, &depth, &sw, &sk, &to, &facts].map(String::as_str);
-            t.call(&packed.pack.name(), &values, packed.pack.types());
+            let panels = t.i64(packed.panels as i64);
+            let inside = t.def(&format!("arith.cmpi slt, {panel}, {panels} : i64"));
+            let some = |t: &mut Text| {
+                self.pack_panel(t, which, packed, [&chunk, &panel]);
+                Vec::new()
+            };
+            t.branch(&inside, &[], some, |_| Vec::new());
         });
+    }
+
+    /// Calls the packing function for a panel of a chunk.
+    fn pack_panel(&self, t: &mut Text, which: &str, packed: &Packed, [chunk, panel]: [&str; 2]) {
+        let width = packed.pack.width as i64;
+        let first = t.i64_op("muli", panel, width);
+        let extent = t.i64(packed.extent as i64);
+        let left = t.bin("subi", &extent, &first, "i64");
+        let width = t.i64(width);
+        let valid = t.bin("minsi", &left, &width, "i64");
+        let depth = if which == "at" { t.i64(self.plan.at_depth()) } else { self.depth(t, chunk) };
+        let to = t.i64_op("muli", "%task", packed.slot as i64);
+        let to = t.at("%panels", &to);
+        let facts = t.i64_op("muli", "%task", packed.pack.facts() as i64);
+        let facts = t.at("%facts", &facts);
+        if packed.tables.is_some() {
+            let across = t.at("%across", &first);
+            let down = t.i64_op("muli", chunk, CHUNK as i64);
+            let down = t.at("%down", &down);
+            let values = ["%src", &across, &depth, &down, &to, &facts];
+            return t.call(&packed.pack.name(), &values, packed.pack.types());
+        }
+        let (sw, sk) = packed.strides;
+        let [across, down] =
+            [t.i64_op("muli", &first, sw), t.i64_op("muli", chunk, sk * CHUNK as i64)];
+        let from = t.bin("addi", &across, &down, "i64");
+        let from = t.at("%src", &from);
+        let [sw, sk] = [sw, sk].map(|s| t.i64(s));
+        let values = [&from, &valid, &depth, &sw, &sk, &to, &facts].map(String::as_str);
+        t.call(&packed.pack.name(), &values, packed.pack.types());
     }
 
     /// Terms in a chunk.
@@ -238,7 +252,7 @@ impl Driver<'_> {
             table.fill(t, &operands.scratch);
         }
         for (which, packed) in self.packed().into_iter().filter(|(_, p)| p.copy == 0) {
-            self.pack(t, which, packed, &operands, [&zero, &zero], plan.parallel);
+            self.pack(t, (which, packed), &operands, [&zero, &zero, &zero], plan.parallel);
         }
         let batch = plan.batch() as i64;
         if !plan.over_batch {
@@ -283,12 +297,16 @@ impl Driver<'_> {
         t.call(&self.helper("element"), &args, &types);
     }
 
-    /// One batch element: packs what is its own, then computes all blocks.
+    /// One batch element: packs what is its own, then computes all blocks; or packs the columns of each
+    /// block when it comes to it, which are then still in a near cache.
     fn element(&self, t: &mut Text, operands: &Pointers, at: [&str; 2], parallel: bool) {
-        for (which, packed) in self.packed().into_iter().filter(|(_, p)| p.copy != 0) {
-            self.pack(t, which, packed, operands, at, parallel);
-        }
         let plan = self.plan;
+        let own = self.packed().into_iter().filter(|(_, p)| p.copy != 0);
+        let (whole, by_block): (Vec<_>, Vec<_>) = own.partition(|(_, p)| p.held == p.panels);
+        let zero = t.i64(0);
+        for packed in whole {
+            self.pack(t, packed, operands, [at[0], at[1], &zero], parallel);
+        }
         let mut args = Vec::new();
         for packed in [&plan.left, &plan.right] {
             args.extend(places(t, packed, &operands.scratch, at[1]));
@@ -309,18 +327,22 @@ impl Driver<'_> {
         let types: Vec<&str> = types.iter().map(String::as_str).collect();
         let (down, across) = self.blocks();
         t.each(parallel, down * across, |t, task| {
+            for (which, packed) in by_block {
+                let start = t.i64_op("muli", task, packed.held as i64);
+                self.pack(t, (which, packed), operands, [at[0], at[1], &start], false);
+            }
             let args: Vec<&str> = args.iter().map(String::as_str).chain([task]).collect();
             t.call(&self.helper("block"), &args, &types);
         });
     }
 
+    /// Packs the panels from `start` on that are held together.
     fn pack(
         &self,
         t: &mut Text,
-        which: &str,
-        packed: &Packed,
+        (which, packed): (&str, &Packed),
         operands: &Pointers,
-        [element, copy]: [&str; 2],
+        [element, copy, start]: [&str; 3],
         parallel: bool,
     ) {
         let spec = &self.plan.spec;
@@ -336,11 +358,13 @@ impl Driver<'_> {
         let tables = packed.tables.iter().flatten();
         let tables: Vec<Val> =
             tables.map(|table| t.at_const(&operands.scratch, table.offset as i64)).collect();
-        let types: Vec<&str> = (0..3 + tables.len()).map(|_| POINTER).chain(["i64"]).collect();
-        t.each(parallel, (packed.panels * chunks) as i64, |t, task| {
+        let types = (0..3 + tables.len()).map(|_| POINTER).chain(["i64"; 2]);
+        let types: Vec<&str> = types.collect();
+        let name = self.helper(&format!("pack_{which}"));
+        t.each(parallel, (packed.held * chunks) as i64, |t, task| {
             let args = [&source, &panels, &facts].into_iter().chain(&tables).map(String::as_str);
-            let args: Vec<&str> = args.chain([task]).collect();
-            t.call(&self.helper(&format!("pack_{which}")), &args, &types);
+            let args: Vec<&str> = args.chain([start, task]).collect();
+            t.call(&name, &args, &types);
         });
     }
 }

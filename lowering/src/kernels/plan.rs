@@ -18,6 +18,8 @@ const COPIES: usize = 32;
 const BLOCK: (usize, usize) = (128, 256);
 /// The same where the operands do not stay in the last cache: blocks read them fewer times.
 const FAR_BLOCK: (usize, usize) = (512, 512);
+/// Elements of packed columns that stay in a near cache beside all rows.
+const HELD: usize = 1 << 16;
 /// Elements of two operands that stay in the last cache beside their packed panels.
 const NEAR: usize = 1 << 22;
 /// Slots are whole cache lines.
@@ -56,6 +58,8 @@ pub(super) struct Packed {
     pub pack: Pack,
     /// Panels along the width.
     pub panels: usize,
+    /// Of these so many are held at a time: all, or those of a cache block.
+    pub held: usize,
     /// Width of the matrix.
     pub extent: usize,
     /// Elements from one panel to the next.
@@ -124,13 +128,14 @@ impl Plan {
         let thin = thin.map(|(thin, _)| thin);
         let lanes = Lanes(target.lanes);
         let tile = thin.map_or_else(|| choose_tile(&spec, target), |thin| thin.tile(&spec, lanes));
-        let block = choose_block(&spec, &tile);
+        let block = choose_block(&spec, &tile, over_batch);
         // No more copies than give each but the last the same number of elements.
         let copies = batch.div_ceil(batch.div_ceil(COPIES).max(1)).max(1);
         let (unit, store) = (Unit::None, Store::Copy);
         let blank = Packed {
             pack: Pack { width: 1, lanes, unit, store, tabled: false },
             panels: 0,
+            held: 0,
             extent: 0,
             slot: 0,
             strides: (0, 0),
@@ -176,6 +181,12 @@ impl Plan {
             Output::AddByRows(apart) => Groups::new(m.checked_div(apart).unwrap_or(0), apart, rows),
             _ => Groups::new(1, m, rows),
         }
+    }
+
+    /// Whether one thread computes all blocks of a batch element, and each has columns of its own.
+    fn packs_blocks(&self) -> bool {
+        let panels = self.rows().entries() / self.tile.rows;
+        self.over_batch && self.spec.output == Output::Store && panels <= self.block.0
     }
 
     /// Rows of the operand that slopes are taken at: with those that fill up groups, if there are any.
@@ -265,15 +276,20 @@ impl Plan {
             _ => (depth.min(CHUNK), self.chunks()),
         };
         let slot = (width * slot_depth).next_multiple_of(LINE);
-        let facts = panels * chunks * slot;
-        let pack = Pack { width, lanes: self.tile.lanes, unit, store, tabled };
-        let size = (facts + pack.facts() * panels * chunks).next_multiple_of(LINE);
         let shared = operand.strides[..operand.strides.len() - 2].iter().all(|&s| s == 0);
+        let held = match across == 1 && store != Store::Fraction && !shared && self.packs_blocks() {
+            true => panels.min(self.block.1),
+            false => panels,
+        };
+        let facts = held * chunks * slot;
+        let pack = Pack { width, lanes: self.tile.lanes, unit, store, tabled };
+        let size = (facts + pack.facts() * held * chunks).next_multiple_of(LINE);
         let offset = self.scratch;
         self.scratch += if shared { size } else { size * self.copies };
         Packed {
             pack,
             panels,
+            held,
             extent,
             slot,
             strides,
@@ -368,15 +384,20 @@ fn choose_tile(spec: &MatmulSpec, target: &KernelTarget) -> Tile {
     Tile { rows, vectors, lanes: Lanes(lanes) }
 }
 
-/// Large enough to reuse panels from cache, small enough to give every thread several.
-fn choose_block(spec: &MatmulSpec, tile: &Tile) -> (usize, usize) {
+/// Large enough to reuse panels from cache, small enough to give every thread several; if threads get
+/// whole batch elements, all rows and as many columns as stay in cache when they are packed.
+fn choose_block(spec: &MatmulSpec, tile: &Tile, over_batch: bool) -> (usize, usize) {
     let operands = spec.k * (spec.m + spec.n);
     let (mut down, mut across) = if operands > NEAR { FAR_BLOCK } else { BLOCK };
-    while down > 16 && spec.m.div_ceil(down) * spec.n.div_ceil(across) < 16 {
-        if across > 64 && across >= 2 * down {
-            across /= 2;
-        } else {
-            down /= 2;
+    if over_batch && spec.m <= BLOCK.0 {
+        (down, across) = (BLOCK.0, (HELD / spec.k.max(1)).clamp(64, BLOCK.1));
+    } else {
+        while down > 16 && spec.m.div_ceil(down) * spec.n.div_ceil(across) < 16 {
+            if across > 64 && across >= 2 * down {
+                across /= 2;
+            } else {
+                down /= 2;
+            }
         }
     }
     (down.div_ceil(tile.rows).max(1), across.div_ceil(tile.columns()).max(1))

@@ -1,8 +1,8 @@
 //! Operands and outputs without strides: the windows of images, read and summed where they lie.
 
-use super::{Data, check, data, host, rows};
+use super::{Data, check, data, host, rows, slope_spec, spec, transpose_all};
 use pamc_lowering::kernels::{Arith, Dim, KernelError, KernelTarget, Kind, MatmulSpec, Operand};
-use pamc_lowering::kernels::{Output, emit_matmul};
+use pamc_lowering::kernels::{Output, emit_matmul, scratch_len};
 
 /// A convolution over padded images without further padding.
 #[derive(Clone, Copy)]
@@ -205,6 +205,23 @@ fn convolutions_read_their_windows_in_place() {
         let slope = Kind::Slope { at: spec.out.clone() };
         let spec = MatmulSpec { kind: slope, ..spec };
         check(&spec, &host(false), &data(&spec, 13), &format!("slopes of {name}"));
+    }
+}
+
+/// What a thread computes alone is never packed whole: there are several blocks, the last not full.
+#[test]
+fn columns_are_packed_block_by_block() {
+    let base = convolutions()[0].1;
+    let conv = Conv { batch: 4, channels: 30, filters: 9, image: [29, 31], ..base };
+    let slopes = slope_spec(&[4], 9, 300, 500);
+    for spec in [conv.forward(), spec(&[4], 20, 300, 500), transpose_all(&slopes), slopes] {
+        for lanes in [host(true), KernelTarget { lanes: 4, ..host(false) }] {
+            check(&spec, &lanes, &with_specials(&spec, 18), &format!("{}x{}", spec.m, spec.n));
+        }
+        if spec.kind == Kind::Product {
+            let scratch = scratch_len(&spec, &host(true)).unwrap();
+            assert!(scratch < 4 * spec.k * spec.n, "{scratch}");
+        }
     }
 }
 
