@@ -161,6 +161,9 @@ def prepare(case):
         return step(Translation(), ids(b, 64), ids(b, 64), ids(b, 64))
     if what == "vit":
         return step(Vit(), torch.randn(b, 3, 224, 224), ids(b))
+    if what == "attention":
+        q, k, v = (torch.randn(1, case["heads"], case["t"], case["d"]) for _ in range(3))
+        return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=case["causal"])
     x = torch.rand(case["rows"], case["n"]) * 8 - 4
     if what == "softmax":
         return lambda: torch.softmax(x, -1)

@@ -17,6 +17,9 @@ use crate::codegen::{Access, Parts, Target, cache};
 use crate::kernels::{KernelTarget, Kernels};
 use crate::schedule::{Boundary, Kernel, Machine, Schedule, aligned};
 
+/// About the second-level cache of a core.
+const BAND_BYTES: usize = 1 << 20;
+
 /// How to emit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmitOptions {
@@ -26,11 +29,19 @@ pub struct EmitOptions {
     pub function: String,
     /// Take the time of each kernel call.
     pub profile: bool,
+    /// Bytes of intermediate results that fit a cache: where the products of attention take more, they
+    /// are made and used up [band by band](crate::schedule::bands).
+    pub band_bytes: usize,
 }
 
 impl Default for EmitOptions {
     fn default() -> Self {
-        EmitOptions { parallel: true, function: "pamc_run".into(), profile: false }
+        EmitOptions {
+            parallel: true,
+            function: "pamc_run".into(),
+            profile: false,
+            band_bytes: BAND_BYTES,
+        }
     }
 }
 
@@ -76,6 +87,7 @@ pub(super) struct Module<'t> {
     pub(super) b: Builder,
     target: &'t Target,
     parallel: bool,
+    band_bytes: usize,
     contractions: Kernels,
     // Texts of the kernels by their names.
     kernels: BTreeMap<String, String>,
@@ -88,11 +100,13 @@ pub(super) struct Module<'t> {
 }
 
 impl<'t> Module<'t> {
-    pub(super) fn new(target: &'t Target, parallel: bool) -> Self {
+    pub(super) fn new(target: &'t Target, options: &EmitOptions) -> Self {
+        let EmitOptions { parallel, band_bytes, .. } = *options;
         Module {
             b: Builder::new(),
             target,
             parallel,
+            band_bytes,
             contractions: Kernels::new(KernelTarget::new(target, parallel)),
             kernels: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -104,7 +118,8 @@ impl<'t> Module<'t> {
     }
 
     pub(super) fn machine(&self) -> Machine {
-        Machine::Cpu(KernelTarget::new(self.target, self.parallel))
+        let target = KernelTarget::new(self.target, self.parallel);
+        Machine::Cpu { target, band_bytes: self.band_bytes }
     }
 
     /// Name of the function of a kernel that a node needs, written if it is new.
@@ -256,7 +271,7 @@ pub fn module_for_run(
     target: &Target,
     options: &EmitOptions,
 ) -> Result<Emitted, Error> {
-    let mut module = Module::new(target, options.parallel);
+    let mut module = Module::new(target, options);
     let (layout, mut stats, profile) =
         run_function(&mut module, program, &options.function, options.profile)?;
     let (parts, kernels) = module.finish();
@@ -274,7 +289,7 @@ pub fn module_for_runs(
     target: &Target,
     options: &EmitOptions,
 ) -> Result<(Parts, Vec<Layout>), Error> {
-    let mut module = Module::new(target, options.parallel);
+    let mut module = Module::new(target, options);
     let mut layouts = Vec::with_capacity(programs.len());
     for (i, program) in programs.iter().enumerate() {
         let name = format!("{}_{i}", options.function);
@@ -310,7 +325,7 @@ fn run_function(
     step::run(module, &schedule, &layout, profile.as_ref().map(|p| p.offset))?;
     let stats = Stats {
         kernels: 0,
-        calls: schedule.calls.len(),
+        calls: schedule.calls_made(),
         arena_bytes: schedule.arena_bytes,
         lower_bound: schedule.lower_bound,
     };

@@ -27,7 +27,7 @@ pub struct Profile {
 impl Profile {
     /// The calls of schedules, with counters behind an arena of that many bytes.
     pub(super) fn new<'s>(schedules: impl Iterator<Item = &'s Schedule>, offset: usize) -> Self {
-        let call = |schedule: &Schedule, call: &Call| {
+        let call = |schedule: &Schedule, (i, call): (usize, &Call)| {
             let node = schedule.graph.node(call.node);
             let products = match &call.kernel {
                 Kernel::Matmul(spec, _) => {
@@ -35,9 +35,10 @@ impl Profile {
                 }
                 _ => 0,
             };
-            ProfiledCall { origin: node.origin.to_string(), op: node.op.name, products }
+            let (origin, op, times) = (node.origin.to_string(), node.op.name, schedule.times(i));
+            ProfiledCall { origin, op, products: times * products }
         };
-        let calls = schedules.flat_map(|s| s.calls.iter().map(move |c| call(s, c)));
+        let calls = schedules.flat_map(|s| s.calls.iter().enumerate().map(move |c| call(s, c)));
         Profile { calls: calls.collect(), offset }
     }
 
@@ -47,16 +48,19 @@ impl Profile {
     }
 }
 
-/// Reads the counter, as `%tick{i}`.
+/// Reads the counter before call `i`.
 pub(super) fn read(i: usize) -> String {
-    format!("%tick{i} = llvm.call_intrinsic \"llvm.readcyclecounter\"() : () -> i64")
+    read_as(&format!("%tick{i}"))
 }
 
-/// Adds what has passed since reading `i` to the counter at `offset` of the arena.
+fn read_as(name: &str) -> String {
+    format!("{name} = llvm.call_intrinsic \"llvm.readcyclecounter\"() : () -> i64")
+}
+
+/// Adds what has passed since [`read`] to the counter at `offset` of the arena.
 pub(super) fn count(i: usize, offset: usize, arena_bytes: usize) -> Vec<String> {
-    let next = i + 1;
-    let mut lines = vec![read(next)];
-    lines.push(format!("%spent{i} = arith.subi %tick{next}, %tick{i} : i64"));
+    let mut lines = vec![read_as(&format!("%tock{i}"))];
+    lines.push(format!("%spent{i} = arith.subi %tock{i}, %tick{i} : i64"));
     lines.extend(view(&format!("%clock{i}"), "%arena", offset, arena_bytes, "memref<1xi64>"));
     lines.push(format!("%first{i} = arith.constant 0 : index"));
     lines.push(format!("%before{i} = memref.load %clock{i}[%first{i}] : memref<1xi64>"));

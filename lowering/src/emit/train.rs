@@ -113,7 +113,7 @@ pub fn module_for_train(
     programs.check()?;
     let (step, reader) = (programs.step.graph(), programs.reader().graph());
     let batch = batch_size(reader)?;
-    let mut module = Module::new(target, options.parallel);
+    let mut module = Module::new(target, options);
     let (state, state_bytes) = state_layout(states(reader).chain(states(step)));
     let (inputs, reserved) = state_layout(data(reader));
     let offsets = state.iter().map(|s| (s.name.clone(), s.offset)).collect();
@@ -149,7 +149,7 @@ pub fn module_for_train(
     }
     let loops = Loop { layout: &layout, update: &update, micro: micro.is_some(), batch };
     loops.emit(&mut module.b, programs.accumulate);
-    let calls = update.calls.len() + micro.as_ref().map_or(0, |m| m.calls.len());
+    let calls = micro.iter().chain([&update]).map(Schedule::calls_made).sum();
     let lower_bound =
         micro.iter().chain([&update]).map(|s| s.lower_bound).max().unwrap_or_default();
     let (parts, kernels) = module.finish();

@@ -209,7 +209,7 @@ fn scatter(
 impl Call {
     /// A call without scratch memory.
     fn new(kernel: Kernel, args: Vec<NodeId>, writes: Vec<NodeId>, node: NodeId) -> Call {
-        Call { kernel, args, writes, scratch: None, scratch_offset: 0, node }
+        Call { kernel, args, writes, starts: Vec::new(), scratch: None, scratch_offset: 0, node }
     }
 
     /// Length of each parameter's buffer, as the kernel declares it.

@@ -175,7 +175,7 @@ impl Contraction {
             true => Kernel::Matmul(Box::new(spec), None),
             false => Kernel::Windowed(Box::new(WindowedSpec { spec, windows })),
         };
-        Ok(Call { kernel, args, writes, scratch, scratch_offset: 0, node })
+        Ok(Call { kernel, args, writes, starts: Vec::new(), scratch, scratch_offset: 0, node })
     }
 }
 

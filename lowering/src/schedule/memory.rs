@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use pamc_passes::ir::{Graph, NodeId};
 use pamc_passes::ops::Prim;
 
+use super::bands::Bands;
 use super::{Call, Machine, Place, aligned};
 
 /// A buffer from its first writer to its last user.
@@ -24,7 +25,7 @@ enum Owner {
 /// arena and the most bytes in use at once.
 pub fn plan(
     graph: &Graph,
-    calls: &mut [Call],
+    (calls, bands): (&mut [Call], &[Bands]),
     places: &mut HashMap<NodeId, Place>,
     kept: &[NodeId],
     (machine, reserved): (&Machine, usize),
@@ -33,13 +34,19 @@ pub fn plan(
     let kept: HashSet<NodeId> = kept.iter().copied().collect();
     let mut spans: HashMap<NodeId, (usize, usize)> = HashMap::new();
     for (time, call) in calls.iter().enumerate() {
+        let run = bands.iter().find(|bands| bands.calls.contains(&time));
         for &value in &call.args {
             if graph.node(value).op.prim() == Some(Prim::Const) {
                 places.insert(value, Place::Constant);
             }
             if !places.contains_key(&value) {
-                let last = if kept.contains(&value) { end } else { time };
-                let span = spans.entry(value).or_insert((time, last));
+                // What others use, too, is in use from the first band to the last.
+                let (first, last) = match run.filter(|run| !run.local.contains(&value)) {
+                    Some(run) => (run.calls.start, run.calls.end - 1),
+                    None => (time, time),
+                };
+                let last = if kept.contains(&value) { end } else { last };
+                let span = spans.entry(value).or_insert((first, last));
                 span.1 = span.1.max(last);
             }
         }
@@ -47,7 +54,11 @@ pub fn plan(
     let mut intervals: Vec<Interval> = spans
         .into_iter()
         .map(|(value, (first, last))| {
-            let bytes = machine.bytes(graph.ty(value));
+            let run = bands.iter().find(|bands| bands.local.contains(&value));
+            let bytes = match run {
+                Some(run) => aligned(graph.ty(value).bytes() / run.count),
+                None => machine.bytes(graph.ty(value)),
+            };
             Interval { first, last, bytes, owner: Owner::Value(value) }
         })
         .collect();

@@ -1,6 +1,7 @@
 //! From a graph of primitives to kernels in an order, with a place in memory for every value.
 
 mod after;
+pub mod bands;
 pub mod build;
 mod calls;
 mod canonicalize;
@@ -16,12 +17,14 @@ mod split;
 pub mod view;
 pub mod windows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use pamc_passes::ir::{Graph, InputKind, NodeId, TensorType};
+use pamc_passes::ir::{Attrs, Graph, InputKind, NodeId, Origin, TensorType};
+use pamc_passes::ops;
 
 use crate::gpu::plan;
 use crate::kernels::{KernelTarget, MatmulSpec, scratch_len};
+use bands::{Banded, Bands};
 pub use canonicalize::{Canonical, canonicalize};
 use fold::Fold;
 use nest::Nest;
@@ -38,7 +41,12 @@ const RANK: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
     /// A processor.
-    Cpu(KernelTarget),
+    Cpu {
+        /// What its kernels may use.
+        target: KernelTarget,
+        /// Bytes of intermediate results that fit a cache, for calls made [band by band](bands).
+        band_bytes: usize,
+    },
     /// A GPU, whose memory a [launch plan](crate::gpu::plan) describes.
     Gpu,
 }
@@ -47,7 +55,7 @@ impl Machine {
     /// Bytes that a value takes in memory, a multiple of the alignment.
     pub fn bytes(&self, ty: &TensorType) -> usize {
         match self {
-            Machine::Cpu(_) => aligned(ty.bytes()),
+            Machine::Cpu { .. } => aligned(ty.bytes()),
             Machine::Gpu => plan::device_bytes(ty).next_multiple_of(plan::ALIGN),
         }
     }
@@ -55,7 +63,7 @@ impl Machine {
     /// Scratch elements (f32) that a contraction takes, if it takes any.
     fn scratch(&self, spec: &MatmulSpec) -> Result<Option<usize>, crate::Error> {
         match self {
-            Machine::Cpu(target) => Ok(Some(scratch_len(spec, target)?)),
+            Machine::Cpu { target, .. } => Ok(Some(scratch_len(spec, target)?)),
             Machine::Gpu => Ok(None),
         }
     }
@@ -110,6 +118,9 @@ pub struct Call {
     pub args: Vec<NodeId>,
     /// Those that it writes.
     pub writes: Vec<NodeId>,
+    /// Of each of `args`, where in the buffer each [band](bands)'s parameter begins, in elements; none
+    /// where all begin at the start.
+    pub starts: Vec<Vec<usize>>,
     /// Scratch elements (f32) after the other parameters; `None` if it takes no scratch.
     pub scratch: Option<usize>,
     /// The scratch's place in the arena.
@@ -124,6 +135,8 @@ pub struct Schedule {
     pub graph: Graph,
     /// Kernels in order.
     pub calls: Vec<Call>,
+    /// Runs of them that are made band by band, in order.
+    pub bands: Vec<Bands>,
     /// Place of every value in memory.
     pub places: HashMap<NodeId, Place>,
     /// Bytes of the arena.
@@ -180,8 +193,8 @@ impl Schedule {
             let message = format!("{} at {} has more than {RANK} dimensions", node.ty, node.origin);
             return Err(crate::Error::Program { message });
         }
-        let on_cpu = matches!(machine, Machine::Cpu(_));
-        let Canonical { graph, copies } = canonicalize(graph, boundary.is_outside(), on_cpu)?;
+        let on_cpu = matches!(machine, Machine::Cpu { .. });
+        let Canonical { mut graph, copies } = canonicalize(graph, boundary.is_outside(), on_cpu)?;
         let mut places = HashMap::new();
         let mut data = 0;
         for input in graph.inputs() {
@@ -204,9 +217,14 @@ impl Schedule {
         let arrays = if on_cpu { usize::MAX } else { fuse::ARRAYS };
         let fusion = fuse::Fusion::new(&graph, &copies, !on_cpu, arrays);
         let mut calls = calls::calls(&fusion, &raw, machine)?;
-        if on_cpu {
+        let (mut bands, mut constants) = (Vec::new(), Vec::new());
+        if let Machine::Cpu { band_bytes, .. } = machine {
             let kept = graph.outputs().iter().map(|(_, v)| *v).collect();
+            let replacing = replacing(&graph, boundary);
             calls = after::join(calls, &kept);
+            let budget = (machine, *band_bytes);
+            let banded = bands::bands(&graph, calls, budget, (&kept, &replacing))?;
+            Banded { calls, bands, constants } = banded;
         }
         if boundary.replaces() {
             for (new, old, safe) in in_place::replacements(&graph, &calls) {
@@ -217,15 +235,44 @@ impl Schedule {
             }
         }
         drop(fusion);
+        for value in constants {
+            let attrs = Attrs::none().with("value", value);
+            graph.add(
+                ops::lookup("const").unwrap_or_else(ops::input),
+                &[],
+                attrs,
+                Origin::new(""),
+            )?;
+        }
         let reserved = match boundary {
             Boundary::Loop { reserved, .. } => *reserved,
             _ => 0,
         };
         let kept: Vec<NodeId> = graph.outputs().iter().map(|(_, v)| *v).collect();
-        let plan = memory::plan(&graph, &mut calls, &mut places, &kept, (machine, reserved));
+        let plan =
+            memory::plan(&graph, (&mut calls, &bands), &mut places, &kept, (machine, reserved));
         let (arena_bytes, lower_bound) = plan;
-        Ok(Schedule { graph, calls, places, arena_bytes, lower_bound })
+        Ok(Schedule { graph, calls, bands, places, arena_bytes, lower_bound })
     }
+
+    /// How often a call is made, by its place in the order.
+    pub fn times(&self, call: usize) -> usize {
+        let bands = self.bands.iter().find(|bands| bands.calls.contains(&call));
+        bands.map_or(1, |bands| bands.count)
+    }
+
+    /// How many calls are made in all.
+    pub fn calls_made(&self) -> usize {
+        (0..self.calls.len()).map(|call| self.times(call)).sum()
+    }
+}
+
+/// Outputs that take the place of a parameter or state.
+fn replacing(graph: &Graph, boundary: &Boundary) -> HashSet<NodeId> {
+    let input = |name: &String| graph.find_input(name).map(|input| input.kind);
+    let replaces = |name: &String| input(name).is_some_and(|kind| kind != InputKind::Data);
+    let outputs = graph.outputs().iter().filter(|(name, _)| boundary.replaces() && replaces(name));
+    outputs.map(|(_, value)| *value).collect()
 }
 
 /// The next multiple of [`ALIGN`].

@@ -109,6 +109,11 @@ impl Nest {
         self.outer.iter().chain(&self.inner).product()
     }
 
+    /// Number of dimensions.
+    pub fn dimensions(&self) -> usize {
+        self.outer.len() + self.inner.len()
+    }
+
     /// For every expression the set of dimensions (bit d for dimension d) its value depends on.
     pub fn dependence(&self) -> Vec<u64> {
         let moves = |strides: &[i64]| {
