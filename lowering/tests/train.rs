@@ -1,12 +1,12 @@
 //! Compiled training loops against the interpreter, bit for bit.
 
-use pamc_lowering::codegen::{Cache, set_threads};
-use pamc_lowering::emit::{EmitOptions, TrainPrograms};
+use pamc_lowering::codegen::{Cache, Target, set_threads};
+use pamc_lowering::emit::{EmitOptions, TrainPrograms, module_for_train};
 use pamc_lowering::exec::{DataSet, TrainExecutable};
 use pamc_passes::arith::Arith;
 use pamc_passes::interpret::{Values, run};
 use pamc_passes::ir::{Dims, Graph, InputKind, Tensor, TensorType, parse};
-use pamc_passes::pass::{expand, lower};
+use pamc_passes::pass::{expand, lower, recompute};
 use pamc_passes::program::Program;
 use pamc_passes::testing::Random;
 use pamc_passes::train::{TrainGraphs, TrainSpec, build_step};
@@ -34,8 +34,40 @@ graph @model(%ids: i64[4, 5], state %rng: i32[2], %labels: i64[4], param %table:
 }
 ";
 
+/// Causal attention of two heads to themselves, with dropout of its weights.
+const ATTENTION: &str = "
+graph @model(%ids: i64[4, 20], state %rng: i32[2], %labels: i64[4], param %table: f32[7, 18],
+             param %w: f32[18, 18], param %w2: f32[18, 3]) -> f32[] {
+    %e = gather %table, %ids
+    %f = matmul %e, %w
+    %e1 = reshape %e {shape = [4, 20, 2, 9]}
+    %f1 = reshape %f {shape = [4, 20, 2, 9]}
+    %q = transpose %e1 {perm = [0, 2, 1, 3]}
+    %k = transpose %f1 {perm = [0, 2, 3, 1]}
+    %s = matmul %q, %k
+    %row = iota {axis = 0, dtype = i32, shape = [20, 20]}
+    %column = iota {axis = 1, dtype = i32, shape = [20, 20]}
+    %seen = ge %row, %column
+    %low = const {value = f32[][-1000000000.0]}
+    %m = select %seen, %s, %low
+    %p = softmax %m
+    %d = dropout %p, %rng {p = 0.25, stream = 1}
+    %a = matmul %d, %q
+    %t = transpose %a {perm = [0, 2, 1, 3]}
+    %u = reshape %t {shape = [4, 20, 18]}
+    %mean = mean %u {axes = [1]}
+    %o = matmul %mean, %w2
+    %loss = cross_entropy %o, %labels
+    return loss = %loss
+}
+";
+
 fn graphs(spec: &TrainSpec, arith: Arith) -> TrainGraphs {
-    let graph = parse(MODEL, &Dims::default()).unwrap();
+    graphs_of(MODEL, spec, arith)
+}
+
+fn graphs_of(model: &str, spec: &TrainSpec, arith: Arith) -> TrainGraphs {
+    let graph = parse(model, &Dims::default()).unwrap();
     build_step(&lower(&graph, arith).unwrap(), "loss", &[], spec, arith).unwrap()
 }
 
@@ -54,10 +86,11 @@ fn start(made: &TrainGraphs) -> (Values, Values) {
         let values = (0..shape.iter().product()).map(|_| random.tame() / 8.0).collect();
         state.insert(input.name.clone(), Tensor::from_vec::<f32>(shape, values).unwrap());
     }
-    let ids: Vec<i64> = (0..45).map(|_| random.below(7) as i64).collect();
+    let positions = reader.find_input("ids").map_or(1, |ids| reader.shape(ids.node)[1]);
+    let ids: Vec<i64> = (0..9 * positions).map(|_| random.below(7) as i64).collect();
     let labels: Vec<i64> = (0..9).map(|_| random.below(3) as i64).collect();
     let data = Values::from([
-        ("ids".into(), Tensor::from_vec(&[9, 5], ids).unwrap()),
+        ("ids".into(), Tensor::from_vec(&[9, positions], ids).unwrap()),
         ("labels".into(), Tensor::vector(labels)),
     ]);
     (state, data)
@@ -94,19 +127,19 @@ fn check(spec: &TrainSpec, arith: Arith, close: f64) {
     let (initial, data) = start(&made);
     let programs =
         TrainPrograms { step: &step, micro: micro.as_ref(), accumulate: spec.accumulate };
-    compare(programs, &initial, &data, &made.metrics, close);
+    compare(programs, (&initial, &data), &made.metrics, close, &EmitOptions::default());
 }
 
 /// Three steps of batches of 4 from 9 samples, at 1 and 2 threads.
 fn compare(
     programs: TrainPrograms,
-    initial: &Values,
-    data: &Values,
+    (initial, data): (&Values, &Values),
     metrics: &[String],
     close: f64,
+    options: &EmitOptions,
 ) {
     let TrainPrograms { step, micro, accumulate } = programs;
-    let options = EmitOptions { function: "pamc_train".into(), ..EmitOptions::default() };
+    let options = EmitOptions { function: "pamc_train".into(), ..options.clone() };
     let order: Vec<i64> = (0..4 * accumulate as i64 * 3).map(|i| i * 5 % 9).collect();
     // What the first round compiles the second finds.
     let folder = tempfile::tempdir().unwrap();
@@ -186,6 +219,31 @@ fn ordinary_steps_follow_the_interpreter() {
     check(&spec("adamw"), Arith::Float, 1e-5);
 }
 
+#[test]
+fn attention_in_bands_takes_the_same_steps() {
+    for (grad, recomputed) in [("approx", false), ("approx", true), ("exact", true)] {
+        let spec = TrainSpec { grad: grad.parse().unwrap(), ..spec("adamw") };
+        let made = graphs_of(ATTENTION, &spec, Arith::PAM);
+        let graph = match recomputed {
+            true => &recompute(&expand(&made.step).unwrap()).unwrap(),
+            false => &made.step,
+        };
+        let step = program(graph, Arith::PAM);
+        let (initial, data) = start(&made);
+        let programs = TrainPrograms { step: &step, micro: None, accumulate: 1 };
+        let options =
+            |heads: usize| EmitOptions { band_bytes: heads * 4 * 400, ..EmitOptions::default() };
+        let stats =
+            |heads| module_for_train(programs, &Target::host(), &options(heads)).unwrap().stats;
+        let (whole, bands) = (stats(1 << 20), stats(2));
+        assert!(bands.calls > whole.calls + 8, "{grad}, {recomputed}: {whole:?}, {bands:?}");
+        if grad == "approx" {
+            assert!(bands.arena_bytes < whole.arena_bytes, "{recomputed}: {whole:?}, {bands:?}");
+        }
+        compare(programs, (&initial, &data), &made.metrics, 0.0, &options(2));
+    }
+}
+
 /// States that change places, are read by others after their own update, or move.
 const STATES: &str = "
 graph @states(%x: f32[4, 35], state %a: f32[35], state %b: f32[35], state %s: f32[],
@@ -234,7 +292,8 @@ fn states_are_read_before_they_are_replaced() {
     let values = (0..9 * 35).map(|_| random.tame()).collect();
     let data = Values::from([("x".into(), Tensor::from_vec::<f32>(&[9, 35], values).unwrap())]);
     let programs = TrainPrograms { step: &step, micro: None, accumulate: 1 };
-    compare(programs, &state, &data, &["loss".into(), "before".into()], 0.0);
+    let metrics = ["loss".into(), "before".into()];
+    compare(programs, (&state, &data), &metrics, 0.0, &EmitOptions::default());
 }
 
 #[test]

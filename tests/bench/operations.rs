@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use pamc::compile::{Settings, compile};
-use pamc::dsl::{Init, Mode, Net, Var, Window, causal_mask};
+use pamc::dsl::layers::causal_mask;
+use pamc::dsl::{Init, Mode, Net, Var, Window};
 use pamc_lowering::emit::EmitOptions;
 use pamc_lowering::exec::{Executable, Session, State};
 use pamc_lowering::kernels;

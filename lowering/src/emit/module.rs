@@ -17,8 +17,8 @@ use crate::codegen::{Access, Parts, Target, cache};
 use crate::kernels::{KernelTarget, Kernels};
 use crate::schedule::{Boundary, Kernel, Machine, Schedule, aligned};
 
-/// About the second-level cache of a core.
-const BAND_BYTES: usize = 1 << 20;
+/// Stays in the caches of one or two cores, and is work enough for many.
+const BAND_BYTES: usize = 4 << 20;
 
 /// How to emit.
 #[derive(Clone, Debug, PartialEq, Eq)]

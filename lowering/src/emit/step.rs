@@ -102,7 +102,7 @@ fn call_text(
         };
         let unique = format!("%u{}", module.fresh());
         let starts = call.starts.get(i).filter(|starts| !starts.is_empty());
-        let start = starts.map(|starts| (starts, param.dtype.size()));
+        let start = starts.map(|starts| (&starts[..], param.dtype.size()));
         let name = match place {
             Place::State(offset) => {
                 lines.extend(view_of_band(
@@ -171,21 +171,34 @@ fn array(
     }
 }
 
-/// Defines `{name}_start`, where a band's part of something begins that itself begins at an offset, in
-/// bytes: elements of a size, looked up in a table.
+/// Defines `{name}_at`, where a band's part of something begins that itself begins at an offset, in
+/// bytes: elements of a size, evenly apart or looked up in a table.
 fn start_of_band(
     module: &mut Module,
     name: &str,
     offset: usize,
-    (starts, size): (&Vec<usize>, usize),
-) -> [String; 2] {
-    let table: Vec<i64> = starts.iter().map(|start| (offset + start * size) as i64).collect();
-    let ty = memref(DType::I64, table.len());
-    let global = module.constant(&Tensor::vector(table));
-    [
-        format!("{name}_table = memref.get_global @{global} : {ty}"),
-        format!("{name}_start = memref.load {name}_table[{BAND}] : {ty}"),
-    ]
+    (starts, size): (&[usize], usize),
+) -> Vec<String> {
+    let step = starts.get(1).copied().unwrap_or(0);
+    let mut lines = match starts.iter().enumerate().all(|(i, &start)| start == i * step) {
+        true => vec![
+            format!("{name}_step = arith.constant {} : index", step * size),
+            format!("{name}_start = arith.muli {BAND}, {name}_step : index"),
+        ],
+        false => {
+            let table: Vec<i64> = starts.iter().map(|start| (start * size) as i64).collect();
+            let ty = memref(DType::I64, table.len());
+            let global = module.constant(&Tensor::vector(table));
+            vec![
+                format!("{name}_table = memref.get_global @{global} : {ty}"),
+                format!("{name}_found = memref.load {name}_table[{BAND}] : {ty}"),
+                format!("{name}_start = arith.index_cast {name}_found : i64 to index"),
+            ]
+        }
+    };
+    lines.push(format!("{name}_first = arith.constant {offset} : index"));
+    lines.push(format!("{name}_at = arith.addi {name}_first, {name}_start : index"));
+    lines
 }
 
 /// A typed view of a block, or of a band's part of it.
@@ -193,12 +206,11 @@ fn view_of_band(
     module: &mut Module,
     name: &str,
     (block, offset, bytes): (&str, usize, usize),
-    start: Option<(&Vec<usize>, usize)>,
+    start: Option<(&[usize], usize)>,
     ty: &str,
 ) -> Vec<String> {
     let Some(start) = start else { return view(name, block, offset, bytes, ty).to_vec() };
-    let mut lines = start_of_band(module, name, offset, start).to_vec();
-    lines.push(format!("{name}_at = arith.index_cast {name}_start : i64 to index"));
+    let mut lines = start_of_band(module, name, offset, start);
     lines.push(view_at(name, block, bytes, ty));
     lines
 }
@@ -208,17 +220,18 @@ fn array_of_band(
     module: &mut Module,
     name: &str,
     (array, ty): (&str, &TensorType),
-    start: (&Vec<usize>, usize),
+    start: (&[usize], usize),
     len: usize,
 ) -> Vec<String> {
-    let mut lines = start_of_band(module, name, 0, start).to_vec();
+    let mut lines = start_of_band(module, name, 0, start);
     let whole = memref(ty.dtype, ty.len());
     lines.push(format!(
         "{name}_whole = builtin.unrealized_conversion_cast {array} : {whole} to {DESCRIPTOR}"
     ));
     lines.push(format!("{name}_from = llvm.extractvalue {name}_whole[1] : {DESCRIPTOR}"));
+    lines.push(format!("{name}_bytes = arith.index_cast {name}_at : index to i64"));
     lines.push(format!(
-        "{name}_to = llvm.getelementptr {name}_from[{name}_start] : (!llvm.ptr, i64) -> !llvm.ptr, i8"
+        "{name}_to = llvm.getelementptr {name}_from[{name}_bytes] : (!llvm.ptr, i64) -> !llvm.ptr, i8"
     ));
     lines.extend(from_pointer(name, &format!("{name}_to"), &TensorType::new(ty.dtype, [len])));
     lines
