@@ -172,33 +172,23 @@ fn array(
 }
 
 /// Defines `{name}_at`, where a band's part of something begins that itself begins at an offset, in
-/// bytes: elements of a size, evenly apart or looked up in a table.
+/// bytes: elements of a size, looked up in a table that equal ones share.
 fn start_of_band(
     module: &mut Module,
     name: &str,
     offset: usize,
     (starts, size): (&[usize], usize),
 ) -> Vec<String> {
-    let step = starts.get(1).copied().unwrap_or(0);
-    let mut lines = match starts.iter().enumerate().all(|(i, &start)| start == i * step) {
-        true => vec![
-            format!("{name}_step = arith.constant {} : index", step * size),
-            format!("{name}_start = arith.muli {BAND}, {name}_step : index"),
-        ],
-        false => {
-            let table: Vec<i64> = starts.iter().map(|start| (start * size) as i64).collect();
-            let ty = memref(DType::I64, table.len());
-            let global = module.constant(&Tensor::vector(table));
-            vec![
-                format!("{name}_table = memref.get_global @{global} : {ty}"),
-                format!("{name}_found = memref.load {name}_table[{BAND}] : {ty}"),
-                format!("{name}_start = arith.index_cast {name}_found : i64 to index"),
-            ]
-        }
-    };
-    lines.push(format!("{name}_first = arith.constant {offset} : index"));
-    lines.push(format!("{name}_at = arith.addi {name}_first, {name}_start : index"));
-    lines
+    let table: Vec<i64> = starts.iter().map(|start| (start * size) as i64).collect();
+    let ty = memref(DType::I64, table.len());
+    let global = module.constant(&Tensor::vector(table));
+    vec![
+        format!("{name}_table = memref.get_global @{global} : {ty}"),
+        format!("{name}_found = memref.load {name}_table[{BAND}] : {ty}"),
+        format!("{name}_start = arith.index_cast {name}_found : i64 to index"),
+        format!("{name}_first = arith.constant {offset} : index"),
+        format!("{name}_at = arith.addi {name}_first, {name}_start : index"),
+    ]
 }
 
 /// A typed view of a block, or of a band's part of it.
