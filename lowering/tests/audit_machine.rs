@@ -49,6 +49,7 @@ fn told_apart(triple: &str, code: &[(&str, &str)], clean: &str, planted: &str) {
 }
 
 const ARM: &str = "aarch64-linux-gnu";
+const X86: &str = "x86_64-linux-gnu";
 
 /// A pointer that is a product goes into a function that computes with its copies in vector
 /// registers, which then hold data.
@@ -80,6 +81,43 @@ fn vectors_of_addresses_leave_nothing_in_the_registers_they_were_in() {
     told_apart(ARM, &code, "sub v1.4s, v17.4s, v17.4s", "bic v1.4s, #128, lsl #24");
     told_apart(ARM, &code, "mov z1.s, p0/z, #1", "mov z1.s, p0/m, z17.s");
     told_apart(ARM, &code, "shrn v1.2s, v17.2d, #3", "shrn2 v1.4s, v17.2d, #3");
+}
+
+/// A function is given an object below a spilled product that makes an address, and reads an element of
+/// it, or the whole of a register as large as both.
+#[test]
+fn an_element_that_is_repeated_is_no_larger() {
+    let caller = "
+        pushq %rbx
+        subq $128, %rsp
+        movq %rdi, %rbx
+        imulq %rsi, %rdx
+        movq %rdx, 48(%rsp)
+        movq %rsp, %rdi
+        movq %rbx, %rsi
+        callq reader
+        movq 48(%rsp), %rdx
+        movl (%rbx,%rdx,4), %eax
+        addq $128, %rsp
+        popq %rbx
+        retq";
+    let reader = "
+        vpxord %zmm0, %zmm0, %zmm0
+        HERE
+        vmovdqu64 %zmm0, (%rsi)
+        retq";
+    for clean in [
+        "vpord 8(%rdi){1to16}, %zmm0, %zmm0",
+        "vpbroadcastd 8(%rdi), %zmm0",
+        "vpmovzxbd 8(%rdi), %zmm0",
+    ] {
+        told_apart(
+            X86,
+            &[("caller", caller), ("reader", reader)],
+            clean,
+            "vpord 8(%rdi), %zmm0, %zmm0",
+        );
+    }
 }
 
 /// Loads that move their base: what is loaded is no address, the base no data.
@@ -128,8 +166,6 @@ fn slots_are_found_again_among_scalable_vectors() {
     told_apart(ARM, &[("spill", body)], "ldr x9, [x8]\nstr x9, [x1]", "str x8, [x1]");
     told_apart(ARM, &[("spill", body)], "incw x8\nldr w9, [x8]", "incw x8\nstr w8, [x1]");
 }
-
-const X86: &str = "x86_64-linux-gnu";
 
 /// A function asks another for a number, through a pointer into its frame, which it reads itself.
 #[test]

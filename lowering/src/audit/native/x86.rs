@@ -294,7 +294,7 @@ fn ordinary(d: &mut Decoded, name: &str, rest: &str) {
         || (name.starts_with('v') && !begins(name, ACCUMULATE) && !masks(rest).any(|_| true))
         || (multiplies && list.len() == 3)
         || name.starts_with("set");
-    let bytes = width(name, &list);
+    let bytes = width(name, &list) / repeats(rest);
     match last {
         Operand::Register(reg, _) if tests => c.reads.push((*reg, role)),
         Operand::Register(reg, width) => {

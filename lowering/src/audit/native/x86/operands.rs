@@ -121,6 +121,10 @@ pub(super) const WIDTHS: &[(&str, i64)] = &[
     ("extractf64x2", 16),
     ("extracti64x2", 16),
     ("extract", 32),
+    ("pbroadcastb", 1),
+    ("pbroadcastw", 2),
+    ("pbroadcastd", 4),
+    ("pbroadcastq", 8),
     ("kmovb", 1),
     ("kmovw", 2),
     ("kmovd", 4),
@@ -129,6 +133,16 @@ pub(super) const WIDTHS: &[(&str, i64)] = &[
 /// Parts of a register that instructions which narrow its elements store.
 pub(super) const NARROWING: &[(&str, i64)] =
     &[("wb", 2), ("dw", 2), ("qd", 2), ("db", 4), ("qw", 4), ("qb", 8)];
+
+/// Parts of a register that instructions which widen elements load.
+const WIDENING: &[(&str, i64)] =
+    &[("bw", 2), ("wd", 2), ("dq", 2), ("bd", 4), ("wq", 4), ("bq", 8)];
+
+/// How many elements of a register one in memory is repeated in, as `{1to16}` behind it says.
+pub(super) fn repeats(text: &str) -> i64 {
+    let count = text.split_once("{1to").and_then(|(_, rest)| rest.split('}').next());
+    count.and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(1)
+}
 
 /// Bytes that an instruction accesses in memory: by its name or suffix, else its widest register.
 pub(super) fn width(name: &str, operands: &[Operand]) -> i64 {
@@ -147,6 +161,11 @@ pub(super) fn width(name: &str, operands: &[Operand]) -> i64 {
         && base.starts_with("pmov")
     {
         return widest.unwrap_or(8) / part.1;
+    }
+    if let Some(part) = WIDENING.iter().find(|n| name.ends_with(n.0))
+        && (base.starts_with("pmovzx") || base.starts_with("pmovsx"))
+    {
+        return widest.unwrap_or(16) / part.1;
     }
     match base {
         "cvtps2ph" => return widest.unwrap_or(16) / 2,
